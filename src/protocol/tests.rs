@@ -1,6 +1,7 @@
 //! The decoder's behaviour, and properties that must hold for any bytes, however they are cut.
 
 mod decoder;
+mod properties;
 
 use super::{
     CloseCode, Decoder, DecoderSettings, Event, FrameHeader, MessageKind, Opcode, ProtocolError,
