@@ -22,11 +22,11 @@ use std::sync::Arc;
 use crate::protocol::Decoder;
 use crate::transport::Token;
 
-pub(crate) use context::{Context, MemoryAccount, READ_BUFFER, Settings, Totals};
+pub(crate) use context::{Context, READ_BUFFER, Settings};
 pub(crate) use delivery::{Delivery, Front, Target};
 pub(crate) use link::Link;
 pub use reason::{Cause, CloseReason};
-pub(crate) use reply::{Body, OWNED_FROM, Op, OutFrame, Replies};
+pub(crate) use reply::{Body, Op, OutFrame, Replies};
 pub(crate) use tick::{MAX_TICKS, Tick, ticks};
 
 use outbox::Outbox;

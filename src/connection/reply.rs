@@ -202,6 +202,11 @@ impl Replies {
         }
     }
 
+    #[inline]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.groups.is_empty()
+    }
+
     /// Hands every group to `apply`: its connection, its operations, the arena, and the offset
     /// at which the group's bytes begin in it. Leaves the replies empty, with their memory.
     #[inline]
