@@ -1,7 +1,9 @@
 //! Masking and unmasking, which are the same operation (RFC 6455 section 5.3).
 
-/// Bytes handled per step of the main loop: two SSE2 registers or one AVX2 register.
+/// Bytes per step of the main loop: two SSE2 registers.
 const BLOCK: usize = 32;
+/// Bytes of one register.
+const HALF: usize = 16;
 
 /// Masks or unmasks `data` in place.
 ///
@@ -10,23 +12,30 @@ const BLOCK: usize = 32;
 #[inline]
 pub fn mask_in_place(data: &mut [u8], key: [u8; 4], offset: usize) {
     let key = rotate(key, offset);
-    let wide = widen::<BLOCK>(key);
+    // The last bytes are masked on their own, from what they were before: they overlap the blocks,
+    // and no loop over single bytes is left.
+    let Some(&(mut last)) = data.last_chunk::<HALF>() else {
+        return mask_short(data, key);
+    };
+    xor(&mut last, rotate(key, data.len() - HALF));
     let (blocks, rest) = data.as_chunks_mut::<BLOCK>();
     for block in blocks {
-        xor(block, &wide);
+        xor(block, key);
     }
-    // What is left is shorter than a block; each width below occurs at most once.
-    let (halves, rest) = rest.as_chunks_mut::<16>();
-    if let [half] = halves {
-        xor(half, &widen(key));
+    if let Some(half) = rest.first_chunk_mut::<HALF>() {
+        xor(half, key);
     }
-    let (quarters, rest) = rest.as_chunks_mut::<8>();
-    if let [quarter] = quarters {
-        xor(quarter, &widen(key));
+    if let Some(end) = data.last_chunk_mut::<HALF>() {
+        *end = last;
     }
-    let (words, rest) = rest.as_chunks_mut::<4>();
-    if let [word] = words {
-        xor(word, &key);
+}
+
+/// Masks less than [`HALF`] bytes.
+#[inline]
+fn mask_short(data: &mut [u8], key: [u8; 4]) {
+    let (words, rest) = data.as_chunks_mut::<4>();
+    for word in words {
+        xor(word, key);
     }
     for (byte, key) in rest.iter_mut().zip(key) {
         *byte ^= key;
@@ -39,12 +48,11 @@ pub fn mask_in_place(data: &mut [u8], key: [u8; 4], offset: usize) {
 #[inline]
 pub fn mask_into(out: &mut Vec<u8>, data: &[u8], key: [u8; 4], offset: usize) {
     let key = rotate(key, offset);
-    let wide = widen::<64>(key);
     out.reserve(data.len());
     let (blocks, rest) = data.as_chunks::<64>();
     for block in blocks {
         let mut block = *block;
-        xor(&mut block, &wide);
+        xor(&mut block, key);
         out.extend_from_slice(&block);
     }
     let start = out.len();
@@ -60,14 +68,10 @@ fn rotate(key: [u8; 4], offset: usize) -> [u8; 4] {
 }
 
 #[inline]
-fn widen<const N: usize>(key: [u8; 4]) -> [u8; N] {
-    std::array::from_fn(|i| key[i % 4])
-}
-
-#[inline]
-fn xor<const N: usize>(data: &mut [u8; N], key: &[u8; N]) {
-    for (byte, key) in data.iter_mut().zip(key) {
-        *byte ^= key;
+fn xor<const N: usize>(data: &mut [u8; N], key: [u8; 4]) {
+    let (words, _) = data.as_chunks_mut::<4>();
+    for word in words {
+        *word = (u32::from_ne_bytes(*word) ^ u32::from_ne_bytes(key)).to_ne_bytes();
     }
 }
 

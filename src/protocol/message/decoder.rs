@@ -52,13 +52,11 @@ impl Decoder {
         input: &'b mut [u8],
     ) -> Result<(usize, Option<Event<'b>>), ProtocolError> {
         if self.partial.is_none()
-            && let Some((kind, range, key)) = small_message(settings, input)
+            && let Some((kind, range, key)) = whole_message(settings, input)
         {
             let end = range.end;
             let payload = &mut input[range];
-            if let Some(key) = key {
-                mask_in_place(payload, key, 0);
-            }
+            unmask(payload, key);
             if kind == MessageKind::Text {
                 utf8::validate(payload)?;
             }
@@ -129,7 +127,7 @@ impl Decoder {
         })
     }
 
-    /// [`next`](Self::next) for everything but a small message whole in the input.
+    /// [`next`](Self::next) for everything but an unfragmented message whole in the input.
     #[inline(never)]
     fn next_general<'b>(
         &'b mut self,
@@ -327,10 +325,10 @@ impl Decoder {
     }
 }
 
-/// Recognises an unfragmented message of at most 125 bytes that is whole at the front of `input`
-/// and breaks no rule: what nearly every message is. All else is left to the general way.
+/// Recognises an unfragmented message of less than 64 KiB that is whole at the front of `input` and
+/// breaks no rule: what nearly every message is. All else is left to the general way.
 #[inline]
-fn small_message(
+fn whole_message(
     settings: &DecoderSettings,
     input: &[u8],
 ) -> Option<(MessageKind, Range<usize>, Option<[u8; 4]>)> {
@@ -340,17 +338,25 @@ fn small_message(
         0x82 => MessageKind::Binary,
         _ => return None,
     };
-    let (length, start, key) = match settings.role {
-        Role::Server => {
-            let key = *input[2..].first_chunk::<4>()?;
-            // Without the MASK bit this wraps to more than is small.
-            (usize::from(second.wrapping_sub(0x80)), 6, Some(key))
-        }
-        Role::Client => (usize::from(second), 2, None),
+    // A MASK bit that does not fit our role leaves more than a length can be.
+    let short = match settings.role {
+        Role::Server => usize::from(second ^ 0x80),
+        Role::Client => usize::from(second),
+    };
+    let (length, at) = match short {
+        0..=MAX_SHORT => (short, 2),
+        126 => match usize::from(u16::from_be_bytes(*input[2..].first_chunk::<2>()?)) {
+            0..=MAX_SHORT => return None,
+            length => (length, 4),
+        },
+        _ => return None,
+    };
+    let (key, start) = match settings.role {
+        Role::Server => (Some(*input[at..].first_chunk::<4>()?), at + 4),
+        Role::Client => (None, at),
     };
     let end = start + length;
-    let small = length <= MAX_SHORT && length <= settings.max_message && end <= input.len();
-    small.then_some((kind, start..end, key))
+    (length <= settings.max_message && end <= input.len()).then_some((kind, start..end, key))
 }
 
 #[inline]
