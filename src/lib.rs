@@ -6,6 +6,7 @@ pub mod protocol;
 mod reactor;
 mod server;
 pub mod services;
+pub mod testing;
 mod transport;
 mod worker;
 

@@ -42,8 +42,7 @@ pub(crate) trait Delivery {
 /// Decides on requests before any handler hears of them.
 pub(crate) trait Front: Send + Sync {
     /// The response to a request that no handler needs to see; `None` lets an upgrade pass.
-    fn answer(&self, request: &Request<'_>, upgrade: Option<&UpgradeRequest>)
-    -> Option<Vec<u8>>;
+    fn answer(&self, request: &Request<'_>, upgrade: Option<&UpgradeRequest>) -> Option<Vec<u8>>;
     /// The response to a request that cannot be understood or takes too long.
     fn refuse(&self, status: u16, reason: &str) -> Vec<u8>;
 }

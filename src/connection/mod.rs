@@ -172,7 +172,10 @@ impl Cold {
     }
 
     fn held(&self) -> usize {
-        size_of::<Self>() + self.input.capacity() + self.decoder.buffered_bytes() + self.outbox.held()
+        size_of::<Self>()
+            + self.input.capacity()
+            + self.decoder.buffered_bytes()
+            + self.outbox.held()
     }
 }
 
@@ -276,7 +279,12 @@ impl<S> Connection<S> {
 
     /// Tells the handler of the end. What the handler still answers is written, then the
     /// connection goes on to what follows such an end.
-    fn end<D: Delivery>(&mut self, token: Token, reason: CloseReason, cx: &mut Context<impl Sized, D>) {
+    fn end<D: Delivery>(
+        &mut self,
+        token: Token,
+        reason: CloseReason,
+        cx: &mut Context<impl Sized, D>,
+    ) {
         let target = self.target(token);
         let closing = matches!(self.state, State::Closing { .. });
         let then = match Then::after(reason.cause()) {
@@ -330,7 +338,11 @@ impl<S> Connection<S> {
 
     /// Ends at once, whatever waits.
     pub(crate) fn abort<D: Delivery>(&mut self, token: Token, cx: &mut Context<impl Sized, D>) {
-        self.end(token, CloseReason::new(Cause::Lost(std::io::ErrorKind::TimedOut)), cx);
+        self.end(
+            token,
+            CloseReason::new(Cause::Lost(std::io::ErrorKind::TimedOut)),
+            cx,
+        );
         self.state = State::Gone;
     }
 }

@@ -2,12 +2,8 @@
 
 use std::io;
 
-use memchr::memchr_iter;
-
 use super::{Cause, CloseReason, Connection, Context, Delivery, Flags, State, Tick};
-use crate::protocol::{
-    Decoder, Event, MAX_HEADERS, Opcode, Request, encode_frame, find_head_end,
-};
+use crate::protocol::{Decoder, Event, MAX_HEADERS, Opcode, Request, encode_frame, find_head_end};
 use crate::transport::{Sys, Token};
 
 /// Input that is discarded after the end before patience ends too: several of the largest
@@ -70,10 +66,7 @@ impl<T> Connection<T> {
             }
             None => {
                 let buffer = &mut cx.buffer;
-                (
-                    buffer.len(),
-                    retry(|| cx.sys.read(&self.socket, buffer)),
-                )
+                (buffer.len(), retry(|| cx.sys.read(&self.socket, buffer)))
             }
         };
         match input(result) {
@@ -250,6 +243,11 @@ impl<T> Connection<T> {
             control.clear();
             cx.control = control;
         }
+        // A control frame that came in pieces is let go by the call after it.
+        if end.is_none() && !decoder.is_idle() {
+            let rest = decoder.next(&cx.settings.decoder, &mut []);
+            debug_assert!(matches!(rest, Ok((0, None))));
+        }
         match end {
             Some(reason) => self.end(token, reason, cx),
             None if !decoder.is_idle() => self.cold().decoder = decoder,
@@ -273,14 +271,14 @@ impl<T> Connection<T> {
         if scanned > 0 {
             saved.extend_from_slice(&buffer[..count]);
         }
-        let input = if scanned > 0 { &saved[..] } else { &buffer[..count] };
+        let input = if scanned > 0 {
+            &saved[..]
+        } else {
+            &buffer[..count]
+        };
         let limit = cx.settings.max_headers;
         match find_head_end(input, scanned) {
             Some(end) if end <= limit => self.read_request(token, &input[..end], &input[end..], cx),
-            None if has_bare_line_feed(input, scanned) => {
-                let response = cx.front.refuse(400, "line feed without carriage return");
-                self.respond(response, cx);
-            }
             None if input.len() <= limit => {
                 if scanned == 0 {
                     saved = input.to_vec();
@@ -288,7 +286,8 @@ impl<T> Connection<T> {
                 self.cold().input = saved;
             }
             _ => {
-                let in_request_line = memchr::memchr(b'\n', &input[..limit.min(input.len())]).is_none();
+                let in_request_line =
+                    memchr::memchr(b'\n', &input[..limit.min(input.len())]).is_none();
                 let response = if in_request_line {
                     cx.front.refuse(414, "request line too long")
                 } else {
@@ -300,8 +299,13 @@ impl<T> Connection<T> {
         cx.buffer = buffer;
     }
 
-    fn read_request<S, D>(&mut self, token: Token, head: &[u8], early: &[u8], cx: &mut Context<S, D>)
-    where
+    fn read_request<S, D>(
+        &mut self,
+        token: Token,
+        head: &[u8],
+        early: &[u8],
+        cx: &mut Context<S, D>,
+    ) where
         S: Sys<Socket = T>,
         D: Delivery,
     {
@@ -357,14 +361,6 @@ fn retry(mut call: impl FnMut() -> io::Result<usize>) -> io::Result<usize> {
             result => return result,
         }
     }
-}
-
-/// Looks for a line feed that ends no CRLF, from `scanned` on.
-fn has_bare_line_feed(head: &[u8], scanned: usize) -> bool {
-    memchr_iter(b'\n', &head[scanned..]).any(|at| {
-        let at = scanned + at;
-        at == 0 || head[at - 1] != b'\r'
-    })
 }
 
 fn note_heard(heard: &mut [Tick], token: Token, now: Tick) {

@@ -4,7 +4,9 @@ use std::io::{self, IoSlice};
 use std::sync::Arc;
 
 use super::outbox::write_once;
-use super::{Cause, CloseReason, Connection, Context, Delivery, Flags, Link, Op, OutFrame, Slot, State};
+use super::{
+    Cause, CloseReason, Connection, Context, Delivery, Flags, Link, Op, OutFrame, Slot, State,
+};
 use crate::protocol::CloseCode;
 use crate::transport::{Sys, Token};
 
@@ -166,7 +168,12 @@ impl<T> Connection<T> {
     }
 
     /// Queues a frame that a handle sent. Says whether the connection still took it.
-    pub(crate) fn send<S, D>(&mut self, frame: OutFrame, link: &Arc<Link>, cx: &mut Context<S, D>) -> bool {
+    pub(crate) fn send<S, D>(
+        &mut self,
+        frame: OutFrame,
+        link: &Arc<Link>,
+        cx: &mut Context<S, D>,
+    ) -> bool {
         if !self.is_open() {
             return false;
         }

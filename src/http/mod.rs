@@ -30,7 +30,11 @@ impl Response {
 
     /// The response as bytes; `with_body` is false for the answer to HEAD.
     pub(crate) fn encode(&self, with_body: bool) -> Vec<u8> {
-        let mut out = format!("HTTP/1.1 {} {}\r\n", self.status, reason_phrase(self.status));
+        let mut out = format!(
+            "HTTP/1.1 {} {}\r\n",
+            self.status,
+            reason_phrase(self.status)
+        );
         for (name, value) in &self.headers {
             out += &format!("{name}: {value}\r\n");
         }

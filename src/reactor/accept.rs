@@ -93,7 +93,10 @@ pub(super) fn verdict(error: &io::Error) -> Verdict {
     match error.kind() {
         io::ErrorKind::WouldBlock => Verdict::Empty,
         io::ErrorKind::Interrupted | io::ErrorKind::ConnectionAborted => Verdict::Next,
-        _ => match error.raw_os_error().map(rustix::io::Errno::from_raw_os_error) {
+        _ => match error
+            .raw_os_error()
+            .map(rustix::io::Errno::from_raw_os_error)
+        {
             // Errors of the network that Linux passes on to accept.
             Some(
                 rustix::io::Errno::PROTO

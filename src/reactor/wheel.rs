@@ -69,7 +69,11 @@ impl TimerWheel {
     }
 
     pub(super) fn cancel(&mut self, index: u32) {
-        if self.nodes.get(index as usize).is_some_and(|node| node.prev != NIL) {
+        if self
+            .nodes
+            .get(index as usize)
+            .is_some_and(|node| node.prev != NIL)
+        {
             self.unlink(index);
         }
     }
@@ -119,7 +123,11 @@ impl TimerWheel {
             }
             let shift = SLOT_BITS * level as u32;
             let current = (self.elapsed >> shift) & (SLOTS as u64 - 1);
-            let distance = u64::from(self.occupied[level].rotate_right(current as u32).trailing_zeros());
+            let distance = u64::from(
+                self.occupied[level]
+                    .rotate_right(current as u32)
+                    .trailing_zeros(),
+            );
             let slot = (current + distance) as usize % SLOTS;
             let start = (((self.elapsed >> shift) + distance) << shift).max(self.elapsed);
             if best.is_none_or(|(_, _, earliest)| start < earliest) {

@@ -140,7 +140,13 @@ mod tests {
 
     #[test]
     fn an_entry_that_could_never_match_is_an_error() {
-        for entry in ["example.com", "https://", "https://a/b", "https://a:99999", ""] {
+        for entry in [
+            "example.com",
+            "https://",
+            "https://a/b",
+            "https://a:99999",
+            "",
+        ] {
             assert!(Origins::parse(&[entry.to_string()]).is_err(), "{entry}");
         }
         for entry in ["", "a/b", "a:b", "[::1", ":80"] {

@@ -4,6 +4,8 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 
 use super::allow::{Hosts, Origins};
+use super::config::Config;
+use super::error::Result;
 use super::handler::Handler;
 use super::message::Message;
 use super::peer::Peer;
@@ -14,16 +16,24 @@ use crate::protocol;
 use crate::protocol::{MessageKind, UpgradeRequest};
 use crate::worker::{Acceptance, Application, Output};
 
-type Factory = Box<dyn Fn(&Request<'_>) -> Result<Upgrade, Refusal> + Send + Sync>;
+type Factory = Box<dyn Fn(&Request<'_>) -> std::result::Result<Upgrade, Refusal> + Send + Sync>;
 
 /// Everything about a server that all its threads share and nobody changes.
-pub(super) struct App {
-    pub(super) routes: HashMap<String, Factory>,
-    pub(super) origins: Origins,
-    pub(super) hosts: Hosts,
+pub(crate) struct App {
+    routes: HashMap<String, Factory>,
+    origins: Origins,
+    hosts: Hosts,
 }
 
 impl App {
+    pub(crate) fn new(config: &Config) -> Result<Self> {
+        Ok(Self {
+            routes: HashMap::new(),
+            origins: Origins::parse(&config.origins)?,
+            hosts: Hosts::parse(&config.hosts)?,
+        })
+    }
+
     pub(crate) fn route<F, R>(&mut self, path: String, factory: F)
     where
         F: Fn(&Request<'_>) -> R + Send + Sync + 'static,
@@ -90,7 +100,7 @@ impl Application for App {
         &self,
         request: &protocol::Request<'_>,
         remote: SocketAddr,
-    ) -> Result<Acceptance<Self::Session>, Vec<u8>> {
+    ) -> std::result::Result<Acceptance<Self::Session>, Vec<u8>> {
         let Some(factory) = self.routes.get(request.path()) else {
             return Err(Response::new(404).encode(true));
         };
@@ -113,12 +123,7 @@ impl Application for App {
     }
 
     #[inline]
-    fn message(
-        session: &mut Self::Session,
-        output: Output<'_>,
-        kind: MessageKind,
-        body: Body<'_>,
-    ) {
+    fn message(session: &mut Self::Session, output: Output<'_>, kind: MessageKind, body: Body<'_>) {
         session.on_message(&mut Peer::new(output), Message::new(kind, body));
     }
 

@@ -129,6 +129,11 @@ impl ServerHandle {
         }
     }
 
+    /// Steers a single reactor that belongs to no server.
+    pub(crate) fn of_one(inbox: Arc<Inbox>, stats: Arc<Stats>) -> Self {
+        Self::new(vec![ReactorLink { inbox, stats }])
+    }
+
     /// Begins a shutdown: no further connection is accepted, what was read is answered, every
     /// connection is sent Close 1001, and the server ends when all have ended, or after
     /// [`Timeouts::drain`](crate::Timeouts::drain). Does not wait. May be called before the

@@ -35,6 +35,11 @@ impl<'a> Message<'a> {
         (self.kind, self.body)
     }
 
+    /// A message of its own bytes; the same holds for `kind`.
+    pub(crate) fn owned(kind: MessageKind, bytes: Vec<u8>) -> Message<'static> {
+        Message::new(kind, Body::Owned(bytes.into()))
+    }
+
     /// A text message.
     pub fn text(text: impl Into<Cow<'a, str>>) -> Self {
         let body = match text.into() {
@@ -62,9 +67,9 @@ impl<'a> Message<'a> {
     /// The text; `None` if the message is binary.
     pub fn as_text(&self) -> Option<&str> {
         match self.kind {
-            MessageKind::Text => Some(
-                std::str::from_utf8(self.as_bytes()).expect("a text message is valid UTF-8"),
-            ),
+            MessageKind::Text => {
+                Some(std::str::from_utf8(self.as_bytes()).expect("a text message is valid UTF-8"))
+            }
             MessageKind::Binary => None,
         }
     }

@@ -12,7 +12,6 @@ mod request;
 mod run;
 mod stats;
 
-use std::collections::HashMap;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 
@@ -31,8 +30,7 @@ pub use request::{IntoUpgrade, Refusal, Request, Upgrade};
 pub use run::Running;
 pub use stats::ServerStats;
 
-use allow::{Hosts, Origins};
-use app::App;
+pub(crate) use app::App;
 use handle::ReactorLink;
 
 /// Descriptors that the process needs besides connections: standard streams, logs, and some
@@ -100,11 +98,7 @@ impl Server {
     /// is one, unless [`Config::takeover`] is set. [`Error::Config`] for settings that cannot
     /// hold, such as more connections than the descriptor limit allows.
     pub fn with_config(config: Config) -> Result<Self> {
-        let app = App {
-            routes: HashMap::new(),
-            origins: Origins::parse(&config.origins)?,
-            hosts: Hosts::parse(&config.hosts)?,
-        };
+        let app = App::new(&config)?;
         let settings = settings(&config)?;
         if config.workers > 0 {
             return Err(Error::Config(
@@ -235,7 +229,9 @@ pub(crate) fn settings(config: &Config) -> Result<Settings> {
             return Err(Error::Config(format!("{name} must be under 24 days")));
         }
         if timeout.is_some_and(|timeout| timeout.is_zero()) {
-            return Err(Error::Config(format!("{name} of zero: use None to switch it off")));
+            return Err(Error::Config(format!(
+                "{name} of zero: use None to switch it off"
+            )));
         }
     }
     Ok(Settings {
@@ -265,9 +261,9 @@ fn listen(config: &Config, reactors: usize) -> Result<Vec<Vec<TcpListener>>> {
         return Err(Error::Config("no address to listen on".into()));
     }
     let bind_all = |_| {
-        let bound = addrs
-            .iter()
-            .map(|&addr| transport::bind(addr, true, true).map_err(|source| listen_error(addr, source)));
+        let bound = addrs.iter().map(|&addr| {
+            transport::bind(addr, true, true).map_err(|source| listen_error(addr, source))
+        });
         bound.collect()
     };
     (0..reactors).map(bind_all).collect()

@@ -127,7 +127,8 @@ impl Job {
         } = self.parts;
         let sys = shell.sys().map_err(Error::Reactor)?;
         for (at, listener) in listeners.iter().enumerate() {
-            sys.register_listener(listener, at).map_err(Error::Reactor)?;
+            sys.register_listener(listener, at)
+                .map_err(Error::Reactor)?;
         }
         let outside = Outside {
             reactor: self.index as u16,
@@ -137,7 +138,13 @@ impl Job {
         let slots = reserved_slots(&self.population);
         let executor = Executor::new(Arc::clone(&self.app), outside, slots);
         let front: Arc<dyn Front> = self.app;
-        let cx = Context::new(sys, Inline::new(executor), front, self.settings, shell.now());
+        let cx = Context::new(
+            sys,
+            Inline::new(executor),
+            front,
+            self.settings,
+            shell.now(),
+        );
         let mut reactor = Reactor::new(listeners, self.population, inbox, stats, self.drain, cx);
         shell.run(&mut reactor).map_err(Error::Reactor)
     }

@@ -11,8 +11,12 @@ use crate::{Request, Server, Upgrade};
 pub fn install(server: Server) -> Server {
     server
         .route("/echo", |request| first_offered(request, echo::Echo))
-        .route("/close", |request| first_offered(request, close::CloseOnDemand))
-        .route("/bench", |request| first_offered(request, bench::Bench::default()))
+        .route("/close", |request| {
+            first_offered(request, close::CloseOnDemand)
+        })
+        .route("/bench", |request| {
+            first_offered(request, bench::Bench::default())
+        })
 }
 
 /// Accepts with the first subprotocol offered, if any: a browser that offered some fails when

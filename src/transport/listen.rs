@@ -14,9 +14,9 @@ pub(crate) fn resolve(name: &str) -> io::Result<Vec<SocketAddr>> {
     // the two loopback addresses; browsers try both.
     let expanded: Vec<SocketAddr> = match name.strip_prefix("localhost:") {
         Some(port) => {
-            let port = port.parse::<u16>().map_err(|_| {
-                io::Error::new(io::ErrorKind::InvalidInput, "invalid port value")
-            })?;
+            let port = port
+                .parse::<u16>()
+                .map_err(|_| io::Error::new(io::ErrorKind::InvalidInput, "invalid port value"))?;
             vec![
                 SocketAddr::from(([127, 0, 0, 1], port)),
                 SocketAddr::from(([0, 0, 0, 0, 0, 0, 0, 1], port)),

@@ -80,10 +80,7 @@ pub(crate) trait Sys {
     /// Reads into the spare capacity of `buffer` and never makes it grow.
     fn read_spare(&mut self, socket: &Self::Socket, buffer: &mut Vec<u8>) -> io::Result<usize>;
     fn write(&mut self, socket: &Self::Socket, bytes: &[u8]) -> io::Result<usize>;
-    fn write_vectored(
-        &mut self,
-        socket: &Self::Socket,
-        parts: &[IoSlice<'_>],
-    ) -> io::Result<usize>;
+    fn write_vectored(&mut self, socket: &Self::Socket, parts: &[IoSlice<'_>])
+    -> io::Result<usize>;
     fn shutdown_write(&mut self, socket: &Self::Socket) -> io::Result<()>;
 }

@@ -27,12 +27,7 @@ pub(crate) trait Application: Send + Sync + 'static {
     /// The response for a factory that panicked.
     fn failed(&self) -> Vec<u8>;
     fn opened(session: &mut Self::Session, output: Output<'_>);
-    fn message(
-        session: &mut Self::Session,
-        output: Output<'_>,
-        kind: MessageKind,
-        body: Body<'_>,
-    );
+    fn message(session: &mut Self::Session, output: Output<'_>, kind: MessageKind, body: Body<'_>);
     fn timer(session: &mut Self::Session, output: Output<'_>);
     fn drain(session: &mut Self::Session, output: Output<'_>);
     fn closed(session: &mut Self::Session, output: Output<'_>, reason: &CloseReason);
@@ -267,7 +262,10 @@ impl<A: Application> Executor<A> {
     #[cold]
     fn panicked(&mut self, to: Target, out: &mut Replies) {
         let slot = &mut self.slots[to.slot as usize];
-        log::error!("a handler panicked; closing {} with 1011", slot.meta.remote());
+        log::error!(
+            "a handler panicked; closing {} with 1011",
+            slot.meta.remote()
+        );
         if !slot.meta.closing {
             slot.meta.closing = true;
             out.close_frame(Some(CloseCode::INTERNAL_ERROR), "internal error");
