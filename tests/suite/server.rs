@@ -301,8 +301,23 @@ impl Server {
             .unwrap_or_default()
     }
 
-    /// Sets the soft descriptor limit of the running server.
-    pub(crate) fn limit_descriptors(&self, soft: u64) {
+    /// Sets the soft descriptor limit of the running server so that `room` more can be opened.
+    /// The limit is on the numbers: those in use above it do not count.
+    pub(crate) fn leave_descriptors(&self, room: usize) {
+        let used: Vec<u64> = fs::read_dir(format!("/proc/{}/fd", self.child.id()))
+            .expect("the server's fd")
+            .map(|entry| {
+                entry
+                    .expect("an entry")
+                    .file_name()
+                    .to_str()
+                    .unwrap()
+                    .parse()
+                    .unwrap()
+            })
+            .collect();
+        let last = (0..).filter(|number| !used.contains(number)).nth(room - 1);
+        let soft = last.expect("descriptors are endless") + 1;
         let maximum = getrlimit(Resource::Nofile).maximum;
         prlimit(
             Some(self.pid()),

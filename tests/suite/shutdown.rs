@@ -101,6 +101,7 @@ fn everything_read_is_answered() {
         client.send(&close(1001, b""));
         client.expect_eof();
     }
+    drop(clients);
     assert_eq!(server.wait().code(), Some(0), "exit code");
 }
 
@@ -119,6 +120,7 @@ fn a_full_outbox_is_delivered() {
     client.expect_close(1001);
     client.send(&close(1001, b""));
     client.expect_eof();
+    drop(client);
     assert_eq!(server.wait().code(), Some(0), "exit code");
 }
 
@@ -153,6 +155,7 @@ fn quiet_connections_are_closed() {
     closing.expect_close(1000);
     closing.send(&close(1000, b""));
     closing.expect_eof();
+    drop((idle, fragmented, closing));
     assert_eq!(server.wait().code(), Some(0), "exit code");
 }
 
@@ -203,6 +206,7 @@ fn new_connections_are_refused_meanwhile() {
     assert!(server.is_running(), "the server waits for its last peer");
     client.send(&close(1001, b""));
     client.expect_eof();
+    drop(client);
     assert_eq!(server.wait().code(), Some(0), "exit code");
 }
 

@@ -285,7 +285,7 @@ fn descriptors_run_out() {
     let server = Server::start(&[]);
     server.open("/echo").finish();
     let open = server.settled_descriptors();
-    server.limit_descriptors(open as u64 + 20);
+    server.leave_descriptors(20);
     overcrowded(&server, 60, 10..=20);
     server.back_to(open);
 }
