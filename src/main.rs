@@ -1,1 +1,74 @@
-fn main() {}
+//! The `sockeye` binary: flags, signals, and the server with its built-in endpoints.
+
+mod cli;
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::Parser;
+use sockeye::{Config, Running, Server, services};
+
+use cli::flags::Flags;
+use cli::signals::{self, StopSwitch};
+use cli::{descriptors, logger};
+
+/// The server ended by itself with an error.
+const FAILED: u8 = 1;
+/// The server could not start: what clap exits with for a bad flag.
+const CANNOT_START: u8 = 2;
+
+fn main() -> ExitCode {
+    let flags = Flags::parse();
+    logger::init(flags.log);
+    let config = flags.into_config();
+
+    let running = match start(config) {
+        Ok(Some(running)) => running,
+        Ok(None) => return ExitCode::SUCCESS,
+        Err(error) => return fail(&*error, CANNOT_START),
+    };
+    match running.join() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(&error, FAILED),
+    }
+}
+
+/// Starts the server and says where it listens; `None` when a signal asked it to stop before it
+/// could start.
+fn start(config: Config) -> Result<Option<Running>, Box<dyn std::error::Error>> {
+    // Before anything that may take time, such as a name look-up: from here on a signal ends the
+    // server in an orderly way.
+    let stop = StopSwitch::default();
+    signals::watch(stop.clone()).map_err(|error| format!("cannot handle signals: {error}"))?;
+
+    // The server derives its connection limit from the descriptor limit, so this comes first.
+    if let Err(error) = descriptors::raise_limit() {
+        log::warn!("cannot raise the descriptor limit: {error}");
+    }
+
+    let server = services::install(Server::with_config(config)?);
+    if stop.is_requested() {
+        return Ok(None);
+    }
+    let addrs = server.local_addrs().to_vec();
+    let running = server.spawn()?;
+    stop.attach(running.handle());
+
+    let ready: String = addrs
+        .iter()
+        .map(|addr| format!("listening on ws://{addr}\n"))
+        .collect();
+    // Whoever started us may have closed our standard output; we serve all the same.
+    let mut stdout = std::io::stdout().lock();
+    let _ = stdout
+        .write_all(ready.as_bytes())
+        .and_then(|()| stdout.flush());
+    Ok(Some(running))
+}
+
+/// Says in one line why the program ends. Not `eprintln!`, which panics when standard error is
+/// closed.
+fn fail(error: &dyn std::error::Error, code: u8) -> ExitCode {
+    let _ = writeln!(std::io::stderr(), "sockeye: {error}");
+    ExitCode::from(code)
+}

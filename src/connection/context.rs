@@ -1,0 +1,94 @@
+//! What all connections of one reactor share.
+
+use std::sync::Arc;
+
+use super::Tick;
+use super::delivery::Front;
+use crate::protocol::DecoderSettings;
+
+/// Bytes of the read buffer that a reactor's connections share.
+pub(crate) const READ_BUFFER: usize = 64 * 1024;
+
+/// Limits and deadlines (in ticks; `None` is off) of every connection.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    pub(crate) decoder: DecoderSettings,
+    pub(crate) max_headers: usize,
+    pub(crate) outbox: usize,
+    pub(crate) handshake: Option<u32>,
+    pub(crate) idle: Option<u32>,
+    pub(crate) ping_interval: Option<u32>,
+    pub(crate) pong: Option<u32>,
+    pub(crate) close: Option<u32>,
+    pub(crate) write: Option<u32>,
+}
+
+impl Settings {
+    /// Where a connection that was above the outbox limit may read and send again.
+    pub(super) fn low_water(&self) -> usize {
+        self.outbox / 2
+    }
+}
+
+/// The memory account: every heap byte that is held on behalf of connections.
+#[derive(Debug, Default)]
+pub(crate) struct MemoryAccount {
+    held: usize,
+}
+
+impl MemoryAccount {
+    /// Replaces what one connection was charged before by what it holds now.
+    pub(super) fn adjust(&mut self, charged: &mut usize, now: usize) {
+        self.held = self.held - *charged + now;
+        *charged = now;
+    }
+
+    /// Bytes held.
+    pub(crate) fn held(&self) -> usize {
+        self.held
+    }
+}
+
+/// Running totals of one reactor.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Totals {
+    pub(crate) messages: u64,
+}
+
+pub(crate) struct Context<S, D> {
+    pub(crate) sys: S,
+    pub(crate) delivery: D,
+    pub(crate) front: Arc<dyn Front>,
+    pub(crate) settings: Settings,
+    pub(crate) now: Tick,
+    pub(crate) account: MemoryAccount,
+    pub(crate) totals: Totals,
+    pub(super) buffer: Box<[u8]>,
+    /// Answers to pings found in one read.
+    pub(super) control: Vec<u8>,
+    /// When each connection last sent a data frame; empty unless there is an idle deadline.
+    pub(super) heard: Vec<Tick>,
+}
+
+impl<S, D> Context<S, D> {
+    pub(crate) fn new(
+        sys: S,
+        delivery: D,
+        front: Arc<dyn Front>,
+        settings: Settings,
+        now: Tick,
+    ) -> Self {
+        Self {
+            sys,
+            delivery,
+            front,
+            settings,
+            now,
+            account: MemoryAccount::default(),
+            totals: Totals::default(),
+            buffer: vec![0; READ_BUFFER].into_boxed_slice(),
+            control: Vec::new(),
+            heard: Vec::new(),
+        }
+    }
+}

@@ -1,0 +1,374 @@
+//! Input: bytes to requests, to messages, to the handler.
+
+use std::io;
+
+use memchr::memchr_iter;
+
+use super::{Cause, CloseReason, Connection, Context, Delivery, Flags, State, Tick};
+use crate::protocol::{
+    Decoder, Event, MAX_HEADERS, Opcode, Request, encode_frame, find_head_end,
+};
+use crate::transport::{Sys, Token};
+
+/// Input that is discarded after the end before patience ends too: several of the largest
+/// messages of the default limit, because a peer that writes one reads nothing meanwhile.
+const DISCARD_LIMIT: u32 = 64 << 20;
+
+/// What one call to the kernel brought.
+enum Input {
+    Bytes(usize),
+    Nothing,
+    End,
+    Broken(io::ErrorKind),
+}
+
+fn input(result: io::Result<usize>) -> Input {
+    match result {
+        Ok(0) => Input::End,
+        Ok(count) => Input::Bytes(count),
+        Err(error) => match error.kind() {
+            io::ErrorKind::WouldBlock => Input::Nothing,
+            kind => Input::Broken(kind),
+        },
+    }
+}
+
+impl<T> Connection<T> {
+    pub(super) fn may_read<D>(&self, cx: &Context<impl Sized, D>) -> bool {
+        let reads = matches!(
+            self.state,
+            State::Handshake { .. }
+                | State::Open { .. }
+                | State::Closing { .. }
+                | State::Lingering { .. }
+        );
+        reads
+            && !self.flags.has(Flags::EOF)
+            && (self.cold.is_none() || self.outbox_len() <= cx.settings.outbox)
+    }
+
+    /// Reads once, if there may be input and the peer takes its answers, and delivers what came.
+    /// Says how many bytes that was.
+    pub(crate) fn read<S, D>(&mut self, token: Token, cx: &mut Context<S, D>) -> usize
+    where
+        S: Sys<Socket = T>,
+        D: Delivery,
+    {
+        if !self.flags.has(Flags::READABLE) || !self.may_read(cx) {
+            return 0;
+        }
+        let direct = match &mut self.cold {
+            Some(cold) => cold.decoder.direct_buffer(),
+            None => None,
+        };
+        let is_direct = direct.is_some();
+        let (room, result) = match direct {
+            Some(buffer) => {
+                let room = buffer.capacity() - buffer.len();
+                let result = retry(|| cx.sys.read_spare(&self.socket, buffer));
+                (room, result)
+            }
+            None => {
+                let buffer = &mut cx.buffer;
+                (
+                    buffer.len(),
+                    retry(|| cx.sys.read(&self.socket, buffer)),
+                )
+            }
+        };
+        match input(result) {
+            Input::Bytes(count) => {
+                // A short read emptied the socket; the next bytes bring their own edge.
+                if count < room && !self.flags.has(Flags::READ_CLOSED) {
+                    self.flags.clear(Flags::READABLE);
+                }
+                self.flags.clear(Flags::PINGED);
+                if is_direct {
+                    self.received_directly(token, cx);
+                } else {
+                    self.received(token, count, cx);
+                }
+                count
+            }
+            Input::Nothing => {
+                self.flags.clear(Flags::READABLE);
+                0
+            }
+            Input::End => {
+                self.flags.clear(Flags::READABLE);
+                self.flags.set(Flags::EOF);
+                self.end_of_stream(token, cx);
+                0
+            }
+            Input::Broken(kind) => {
+                self.flags.clear(Flags::READABLE);
+                self.lost(token, kind, cx);
+                0
+            }
+        }
+    }
+
+    /// Decodes what came while the handshake was being decided.
+    pub(crate) fn read_early<S, D>(&mut self, token: Token, cx: &mut Context<S, D>)
+    where
+        D: Delivery,
+    {
+        let Some(cold) = &mut self.cold else { return };
+        if cold.input.is_empty() || !matches!(self.state, State::Open { .. }) {
+            return;
+        }
+        let mut early = std::mem::take(&mut cold.input);
+        self.decode(token, Some(&mut early), 0, cx);
+    }
+
+    fn end_of_stream<S, D: Delivery>(&mut self, token: Token, cx: &mut Context<S, D>) {
+        match self.state {
+            State::Open { .. } | State::Closing { .. } => {
+                self.end(token, CloseReason::new(Cause::EndOfStream), cx);
+            }
+            State::Handshake { .. } => self.state = State::Gone,
+            // Goes once everything has been written.
+            _ => {}
+        }
+    }
+
+    pub(super) fn lost<S, D: Delivery>(
+        &mut self,
+        token: Token,
+        kind: io::ErrorKind,
+        cx: &mut Context<S, D>,
+    ) {
+        match self.state {
+            State::Open { .. } | State::Closing { .. } => {
+                self.end(token, CloseReason::new(Cause::Lost(kind)), cx);
+            }
+            State::Ending(_) => {
+                if let Some(cold) = &mut self.cold {
+                    cold.outbox.clear();
+                }
+                self.state = State::Ending(super::Then::Abort);
+            }
+            _ => self.state = State::Gone,
+        }
+    }
+
+    fn received<S, D>(&mut self, token: Token, count: usize, cx: &mut Context<S, D>)
+    where
+        S: Sys<Socket = T>,
+        D: Delivery,
+    {
+        match &mut self.state {
+            State::Open { seen, .. } => {
+                *seen = cx.now;
+                self.decode(token, None, count, cx);
+            }
+            State::Closing { .. } => self.decode(token, None, count, cx),
+            State::Handshake { .. } => self.read_head(token, count, cx),
+            State::Lingering { discarded, .. } => {
+                *discarded = discarded.saturating_add(count as u32);
+                if *discarded > DISCARD_LIMIT {
+                    self.state = State::Gone;
+                }
+            }
+            State::Opening | State::Ending(_) | State::Gone => {}
+        }
+    }
+
+    fn received_directly<S, D: Delivery>(&mut self, token: Token, cx: &mut Context<S, D>) {
+        if let State::Open { seen, .. } = &mut self.state {
+            *seen = cx.now;
+        }
+        let target = self.target(token);
+        let open = self.is_open();
+        let Some(cold) = &mut self.cold else { return };
+        match cold.decoder.received(&cx.settings.decoder) {
+            Ok(Some(Event::Message { kind, payload })) => {
+                if let Some(target) = target.filter(|_| open) {
+                    cx.totals.messages += 1;
+                    note_heard(&mut cx.heard, token, cx.now);
+                    cx.delivery.message(target, kind, payload);
+                }
+            }
+            // Only the payload of a data frame is received like this.
+            Ok(_) => {}
+            Err(fault) => self.end(token, CloseReason::new(Cause::Fault(fault)), cx),
+        }
+    }
+
+    /// Decodes `early`, or else the first `count` bytes of the shared buffer.
+    fn decode<S, D: Delivery>(
+        &mut self,
+        token: Token,
+        early: Option<&mut Vec<u8>>,
+        count: usize,
+        cx: &mut Context<S, D>,
+    ) {
+        let target = self.target(token);
+        let open = self.is_open();
+        let mut decoder = match &mut self.cold {
+            Some(cold) => std::mem::take(&mut cold.decoder),
+            None => Decoder::default(),
+        };
+        let input = match early {
+            Some(early) => &mut early[..],
+            None => &mut cx.buffer[..count],
+        };
+        let mut end = None;
+        let mut at = 0;
+        while at < input.len() {
+            let (used, event) = match decoder.next(&cx.settings.decoder, &mut input[at..]) {
+                Ok(decoded) => decoded,
+                Err(fault) => {
+                    end = Some(CloseReason::new(Cause::Fault(fault)));
+                    break;
+                }
+            };
+            at += used;
+            match event {
+                Some(Event::Message { kind, payload }) => {
+                    if let Some(target) = target.filter(|_| open) {
+                        cx.totals.messages += 1;
+                        note_heard(&mut cx.heard, token, cx.now);
+                        cx.delivery.message(target, kind, payload);
+                    }
+                }
+                // After our Close frame nothing else may be sent.
+                Some(Event::Ping(payload)) if open => {
+                    encode_frame(&mut cx.control, Opcode::Pong, None, payload);
+                }
+                Some(Event::Ping(_) | Event::Pong(_)) => {}
+                Some(Event::Close(frame)) => {
+                    end = Some(CloseReason::received(frame.code, frame.reason));
+                    break;
+                }
+                None => break,
+            }
+        }
+        if !cx.control.is_empty() {
+            let mut control = std::mem::take(&mut cx.control);
+            self.push_bytes(&control, cx);
+            control.clear();
+            cx.control = control;
+        }
+        match end {
+            Some(reason) => self.end(token, reason, cx),
+            None if !decoder.is_idle() => self.cold().decoder = decoder,
+            None => {}
+        }
+    }
+
+    /// Takes `count` more bytes of the request's head from the shared buffer (RFC 6455 section
+    /// 4.2.1), and once the head is complete, decides on the request.
+    fn read_head<S, D>(&mut self, token: Token, count: usize, cx: &mut Context<S, D>)
+    where
+        S: Sys<Socket = T>,
+        D: Delivery,
+    {
+        let mut saved = match &mut self.cold {
+            Some(cold) => std::mem::take(&mut cold.input),
+            None => Vec::new(),
+        };
+        let scanned = saved.len();
+        let buffer = std::mem::take(&mut cx.buffer);
+        if scanned > 0 {
+            saved.extend_from_slice(&buffer[..count]);
+        }
+        let input = if scanned > 0 { &saved[..] } else { &buffer[..count] };
+        let limit = cx.settings.max_headers;
+        match find_head_end(input, scanned) {
+            Some(end) if end <= limit => self.read_request(token, &input[..end], &input[end..], cx),
+            None if has_bare_line_feed(input, scanned) => {
+                let response = cx.front.refuse(400, "line feed without carriage return");
+                self.respond(response, cx);
+            }
+            None if input.len() <= limit => {
+                if scanned == 0 {
+                    saved = input.to_vec();
+                }
+                self.cold().input = saved;
+            }
+            _ => {
+                let in_request_line = memchr::memchr(b'\n', &input[..limit.min(input.len())]).is_none();
+                let response = if in_request_line {
+                    cx.front.refuse(414, "request line too long")
+                } else {
+                    cx.front.refuse(431, "request header too long")
+                };
+                self.respond(response, cx);
+            }
+        }
+        cx.buffer = buffer;
+    }
+
+    fn read_request<S, D>(&mut self, token: Token, head: &[u8], early: &[u8], cx: &mut Context<S, D>)
+    where
+        S: Sys<Socket = T>,
+        D: Delivery,
+    {
+        let mut storage = [httparse::EMPTY_HEADER; MAX_HEADERS];
+        let request = match Request::parse(head, &mut storage) {
+            Ok(request) => request,
+            Err(error) => {
+                let response = cx.front.refuse(error.status(), &error.to_string());
+                return self.respond(response, cx);
+            }
+        };
+        let upgrade = match request.upgrade() {
+            Ok(upgrade) => upgrade,
+            Err(error) => {
+                let response = cx.front.refuse(error.status(), &error.to_string());
+                return self.respond(response, cx);
+            }
+        };
+        if let Some(response) = cx.front.answer(&request, upgrade.as_ref()) {
+            return self.respond(response, cx);
+        }
+        let remote = match cx.sys.peer_addr(&self.socket) {
+            Ok(remote) => remote,
+            // Reset already.
+            Err(_) => {
+                self.state = State::Gone;
+                return;
+            }
+        };
+        let Some(upgrade) = upgrade else {
+            self.state = State::Gone;
+            return;
+        };
+        if !early.is_empty() {
+            self.cold().input = early.to_vec();
+        }
+        self.state = State::Opening;
+        cx.delivery.open(token, &request, &upgrade, remote);
+    }
+
+    /// Queues an HTTP response, the last this connection sends.
+    pub(super) fn respond<S, D>(&mut self, response: Vec<u8>, cx: &mut Context<S, D>) {
+        self.push_bytes(&response, cx);
+        self.state = State::lingering(cx.now);
+        self.flags.set(Flags::REARM);
+    }
+}
+
+fn retry(mut call: impl FnMut() -> io::Result<usize>) -> io::Result<usize> {
+    loop {
+        match call() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            result => return result,
+        }
+    }
+}
+
+/// Looks for a line feed that ends no CRLF, from `scanned` on.
+fn has_bare_line_feed(head: &[u8], scanned: usize) -> bool {
+    memchr_iter(b'\n', &head[scanned..]).any(|at| {
+        let at = scanned + at;
+        at == 0 || head[at - 1] != b'\r'
+    })
+}
+
+fn note_heard(heard: &mut [Tick], token: Token, now: Tick) {
+    if let Some(heard) = heard.get_mut(token.index as usize) {
+        *heard = now;
+    }
+}

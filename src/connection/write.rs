@@ -1,0 +1,295 @@
+//! Output: replies, frames from elsewhere, and the states that wait for them to leave.
+
+use std::io::{self, IoSlice};
+use std::sync::Arc;
+
+use super::outbox::write_once;
+use super::{Cause, CloseReason, Connection, Context, Delivery, Flags, Link, Op, OutFrame, Slot, State};
+use crate::protocol::CloseCode;
+use crate::transport::{Sys, Token};
+
+/// A piece of output that has not been queued, because it may leave at once.
+enum Piece<'a> {
+    Bytes(&'a [u8]),
+    Frame(OutFrame),
+}
+
+impl<T> Connection<T> {
+    /// Carries out the answers to what was delivered. `start` is where this connection's bytes
+    /// begin in `arena`.
+    pub(crate) fn apply<S, D>(
+        &mut self,
+        token: Token,
+        ops: &mut [Op],
+        arena: &[u8],
+        start: usize,
+        cx: &mut Context<S, D>,
+    ) where
+        S: Sys<Socket = T>,
+        D: Delivery,
+    {
+        let mut first = None;
+        let mut at = start;
+        for op in ops {
+            match op {
+                Op::Bytes { end } => {
+                    let bytes = &arena[at..*end as usize];
+                    at = *end as usize;
+                    self.stage(&mut first, Piece::Bytes(bytes), cx);
+                }
+                Op::Frame(frame) => {
+                    let frame = std::mem::replace(frame, OutFrame::empty());
+                    self.stage(&mut first, Piece::Frame(frame), cx);
+                }
+                op => self.decide(op, cx),
+            }
+        }
+        if let Some(piece) = first
+            && let Err(error) = self.write_now(piece, cx)
+        {
+            self.lost(token, error.kind(), cx);
+        }
+    }
+
+    fn decide<S, D>(&mut self, op: &Op, cx: &mut Context<S, D>) {
+        match (op, self.state) {
+            (Op::Accept { slot }, State::Opening) => {
+                self.state = State::Open {
+                    slot: *slot,
+                    seen: cx.now,
+                };
+                self.flags.set(Flags::REARM);
+            }
+            (Op::Refuse, State::Opening) => {
+                self.state = State::lingering(cx.now);
+                if let Some(cold) = &mut self.cold {
+                    cold.input = Vec::new();
+                }
+                self.flags.set(Flags::REARM);
+            }
+            (Op::Close, State::Open { slot, .. }) => {
+                self.state = State::Closing {
+                    slot: Slot::new(slot),
+                    since: cx.now,
+                };
+                self.flags.set(Flags::REARM);
+            }
+            (Op::Drain, State::Open { .. }) => self.flags.set(Flags::DRAIN_OWED),
+            (Op::Timer(after), State::Open { .. }) => {
+                let at = after.map(|after| cx.now.after(after));
+                if at.is_some() || self.cold.is_some() {
+                    self.cold().timer = at;
+                }
+                self.flags.set(Flags::REARM);
+            }
+            (Op::End, State::Ending(then)) => self.proceed(then, cx.now),
+            _ => {}
+        }
+    }
+
+    /// Keeps a single piece of output back to be written without a detour through the outbox.
+    fn stage<'a, S, D>(
+        &mut self,
+        first: &mut Option<Piece<'a>>,
+        piece: Piece<'a>,
+        cx: &mut Context<S, D>,
+    ) {
+        if matches!(self.state, State::Ending(super::Then::Abort) | State::Gone) {
+            return;
+        }
+        if first.is_none() && self.outbox_len() == 0 {
+            *first = Some(piece);
+            return;
+        }
+        if let Some(earlier) = first.take() {
+            self.push(earlier, cx);
+        }
+        self.push(piece, cx);
+    }
+
+    fn push<S, D>(&mut self, piece: Piece<'_>, cx: &mut Context<S, D>) {
+        match piece {
+            Piece::Bytes(bytes) => self.push_bytes(bytes, cx),
+            Piece::Frame(frame) => self.push_frame(frame, cx),
+        }
+    }
+
+    pub(super) fn push_bytes<S, D>(&mut self, bytes: &[u8], cx: &mut Context<S, D>) {
+        self.cold().outbox.push_bytes(bytes);
+        self.queued(cx);
+    }
+
+    fn push_frame<S, D>(&mut self, frame: OutFrame, cx: &mut Context<S, D>) {
+        self.cold().outbox.push_frame(frame);
+        self.queued(cx);
+    }
+
+    /// After output was queued: the write deadline starts with the first of it.
+    fn queued<S, D>(&mut self, cx: &mut Context<S, D>) {
+        let now = cx.now;
+        if !self.flags.has(Flags::BLOCKED) {
+            self.cold().stalled = now;
+        }
+        if self.outbox_len() > cx.settings.outbox {
+            self.flags.set(Flags::DRAIN_OWED);
+        }
+    }
+
+    /// Writes to a connection with nothing queued; what the kernel refuses is queued.
+    fn write_now<S, D>(&mut self, piece: Piece<'_>, cx: &mut Context<S, D>) -> io::Result<()>
+    where
+        S: Sys<Socket = T>,
+    {
+        let refused = match piece {
+            Piece::Bytes(bytes) => {
+                let sent = write_once(|| cx.sys.write(&self.socket, bytes))?;
+                if sent < bytes.len() {
+                    self.cold().outbox.push_bytes(&bytes[sent..]);
+                }
+                sent < bytes.len()
+            }
+            Piece::Frame(frame) => {
+                let parts = [IoSlice::new(frame.header()), IoSlice::new(&frame.payload)];
+                let sent = write_once(|| cx.sys.write_vectored(&self.socket, &parts))?;
+                let refused = sent < frame.len();
+                if refused {
+                    self.cold().outbox.push_rest(frame, sent);
+                }
+                refused
+            }
+        };
+        if refused {
+            self.queued(cx);
+            self.flags.set(Flags::BLOCKED | Flags::REARM);
+        }
+        Ok(())
+    }
+
+    /// Queues a frame that a handle sent. Says whether the connection still took it.
+    pub(crate) fn send<S, D>(&mut self, frame: OutFrame, link: &Arc<Link>, cx: &mut Context<S, D>) -> bool {
+        if !self.is_open() {
+            return false;
+        }
+        self.push_frame(frame, cx);
+        let cold = self.cold();
+        let link = cold.link.get_or_insert_with(|| Arc::clone(link));
+        link.set_outbox(cold.outbox.len());
+        true
+    }
+
+    /// Passes on a handle's wish to close.
+    pub(crate) fn close<S, D: Delivery>(
+        &mut self,
+        token: Token,
+        code: CloseCode,
+        reason: &str,
+        cx: &mut Context<S, D>,
+    ) {
+        if self.is_open()
+            && let Some(target) = self.target(token)
+        {
+            cx.delivery.close(target, code, reason);
+        }
+    }
+
+    /// Whether the handler is to be told that the outbox has drained.
+    pub(super) fn owes_drain<S, D>(&self, cx: &Context<S, D>) -> bool {
+        self.flags.has(Flags::DRAIN_OWED)
+            && self.is_open()
+            && self.outbox_len() <= cx.settings.low_water()
+    }
+
+    /// Tells the handler that its outbox has drained, if that is due.
+    pub(crate) fn deliver_drain<S, D: Delivery>(&mut self, token: Token, cx: &mut Context<S, D>) {
+        if self.owes_drain(cx)
+            && let Some(target) = self.target(token)
+        {
+            self.flags.clear(Flags::DRAIN_OWED);
+            cx.delivery.drain(target);
+        }
+    }
+
+    /// Writes what waits, lets states that waited for it move on, and accounts for memory.
+    #[inline]
+    pub(crate) fn settle<S, D>(&mut self, token: Token, cx: &mut Context<S, D>)
+    where
+        S: Sys<Socket = T>,
+        D: Delivery,
+    {
+        if self.cold.is_some() {
+            self.flush(token, cx);
+        }
+        if let State::Lingering { .. } = self.state {
+            self.linger(cx);
+        }
+        if let Some(cold) = &mut self.cold {
+            if cold.is_needed() && self.state != State::Gone {
+                let held = cold.held();
+                cx.account.adjust(&mut cold.charged, held);
+            } else {
+                cx.account.adjust(&mut cold.charged, 0);
+                if let Some(link) = &cold.link {
+                    link.set_outbox(0);
+                }
+                self.cold = None;
+            }
+        }
+    }
+
+    fn flush<S, D>(&mut self, token: Token, cx: &mut Context<S, D>)
+    where
+        S: Sys<Socket = T>,
+        D: Delivery,
+    {
+        let Some(cold) = &mut self.cold else { return };
+        if cold.outbox.is_empty() || self.flags.has(Flags::BLOCKED) {
+            return;
+        }
+        match cold.outbox.flush(&mut cx.sys, &self.socket) {
+            Ok(taken) => {
+                if taken > 0 {
+                    cold.stalled = cx.now;
+                }
+                if let Some(link) = &cold.link {
+                    link.set_outbox(cold.outbox.len());
+                }
+                if !cold.outbox.is_empty() {
+                    self.flags.set(Flags::BLOCKED | Flags::REARM);
+                } else if let State::Closing { since, .. } = &mut self.state {
+                    // The peer's time to answer starts when our Close frame has left.
+                    *since = cx.now;
+                    self.flags.set(Flags::REARM);
+                }
+            }
+            Err(error) => self.lost(token, error.kind(), cx),
+        }
+    }
+
+    fn linger<S, D>(&mut self, cx: &mut Context<S, D>)
+    where
+        S: Sys<Socket = T>,
+    {
+        if self.outbox_len() > 0 {
+            return;
+        }
+        if self.flags.has(Flags::EOF) {
+            self.state = State::Gone;
+        } else if self.flags.raise(Flags::SHUT) {
+            self.state = match cx.sys.shutdown_write(&self.socket) {
+                Ok(()) => State::lingering(cx.now),
+                Err(_) => State::Gone,
+            };
+            self.flags.set(Flags::REARM);
+        }
+    }
+
+    /// Ends the connection because its peer takes nothing any more.
+    pub(super) fn give_up<S, D: Delivery>(&mut self, token: Token, cx: &mut Context<S, D>) {
+        match self.state {
+            State::Open { .. } | State::Closing { .. } => {
+                self.end(token, CloseReason::new(Cause::WriteTimeout), cx);
+            }
+            _ => self.lost(token, io::ErrorKind::TimedOut, cx),
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! Routes: which handler serves a request, and what everybody else is told.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+
+use super::allow::{Hosts, Origins};
+use super::handler::Handler;
+use super::message::Message;
+use super::peer::Peer;
+use super::request::{IntoUpgrade, Refusal, Request, Upgrade};
+use crate::connection::{Body, CloseReason, Front};
+use crate::http::Response;
+use crate::protocol;
+use crate::protocol::{MessageKind, UpgradeRequest};
+use crate::worker::{Acceptance, Application, Output};
+
+type Factory = Box<dyn Fn(&Request<'_>) -> Result<Upgrade, Refusal> + Send + Sync>;
+
+/// Everything about a server that all its threads share and nobody changes.
+pub(super) struct App {
+    pub(super) routes: HashMap<String, Factory>,
+    pub(super) origins: Origins,
+    pub(super) hosts: Hosts,
+}
+
+impl App {
+    pub(crate) fn route<F, R>(&mut self, path: String, factory: F)
+    where
+        F: Fn(&Request<'_>) -> R + Send + Sync + 'static,
+        R: IntoUpgrade,
+    {
+        let factory = move |request: &Request<'_>| factory(request).into_upgrade();
+        self.routes.insert(path, Box::new(factory));
+    }
+
+    fn plain(&self, request: &protocol::Request<'_>) -> Response {
+        let path = request.path();
+        if !matches!(request.method(), "GET" | "HEAD") {
+            return Response::new(405).header("Allow", "GET, HEAD");
+        }
+        if self.routes.contains_key(path) {
+            return Response::new(426)
+                .header("Upgrade", "websocket")
+                .text("this endpoint speaks WebSocket (RFC 6455)");
+        }
+        match path {
+            "/healthz" => Response::new(200).text("ok"),
+            _ => Response::new(404),
+        }
+    }
+}
+
+impl Front for App {
+    fn answer(
+        &self,
+        request: &protocol::Request<'_>,
+        upgrade: Option<&UpgradeRequest>,
+    ) -> Option<Vec<u8>> {
+        let response = if !self.hosts.allow(request.host()) {
+            Response::new(421).text("this server does not answer for that host")
+        } else if upgrade.is_none() {
+            self.plain(request)
+        } else if !self.routes.contains_key(request.path()) {
+            Response::new(404)
+        } else if !self.origins.allow(request.origin()) {
+            Response::new(403).text("that origin is not allowed here")
+        } else {
+            return None;
+        };
+        Some(response.encode(request.method() != "HEAD"))
+    }
+
+    fn refuse(&self, status: u16, reason: &str) -> Vec<u8> {
+        let response = Response::new(status).text(reason);
+        let response = match status {
+            // RFC 6455 section 4.2.2, point 4.
+            426 => response
+                .header("Upgrade", "websocket")
+                .header("Sec-WebSocket-Version", "13"),
+            _ => response,
+        };
+        response.encode(true)
+    }
+}
+
+impl Application for App {
+    type Session = Box<dyn Handler>;
+
+    fn open(
+        &self,
+        request: &protocol::Request<'_>,
+        remote: SocketAddr,
+    ) -> Result<Acceptance<Self::Session>, Vec<u8>> {
+        let Some(factory) = self.routes.get(request.path()) else {
+            return Err(Response::new(404).encode(true));
+        };
+        match factory(&Request::new(request, remote)) {
+            Ok(upgrade) => Ok(Acceptance {
+                session: upgrade.handler,
+                subprotocol: upgrade.subprotocol,
+                headers: upgrade.headers,
+            }),
+            Err(refusal) => Err(refusal.response.encode(true)),
+        }
+    }
+
+    fn failed(&self) -> Vec<u8> {
+        Response::new(500).encode(true)
+    }
+
+    fn opened(session: &mut Self::Session, output: Output<'_>) {
+        session.on_open(&mut Peer::new(output));
+    }
+
+    #[inline]
+    fn message(
+        session: &mut Self::Session,
+        output: Output<'_>,
+        kind: MessageKind,
+        body: Body<'_>,
+    ) {
+        session.on_message(&mut Peer::new(output), Message::new(kind, body));
+    }
+
+    fn timer(session: &mut Self::Session, output: Output<'_>) {
+        session.on_timer(&mut Peer::new(output));
+    }
+
+    fn drain(session: &mut Self::Session, output: Output<'_>) {
+        session.on_drain(&mut Peer::new(output));
+    }
+
+    fn closed(session: &mut Self::Session, output: Output<'_>, reason: &CloseReason) {
+        session.on_close(&mut Peer::new(output), reason);
+    }
+}

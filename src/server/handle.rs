@@ -1,0 +1,152 @@
+//! Ways to a running server from outside its threads.
+
+use std::fmt;
+use std::sync::Arc;
+
+use super::message::Message;
+use super::peer::{PeerId, sendable};
+use super::stats::ServerStats;
+use crate::connection::{Link, OutFrame};
+use crate::protocol::CloseCode;
+use crate::reactor::{Inbox, Item, Stats};
+use crate::worker::Outside;
+
+/// Sends to one connection from any thread, at any time, without ever blocking. It never
+/// reaches another connection, however long it is kept.
+#[derive(Clone)]
+pub struct PeerHandle {
+    id: PeerId,
+    link: Arc<Link>,
+    outside: Outside,
+}
+
+/// Why a handle could not send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SendError {
+    /// The connection has ended.
+    Gone,
+    /// More than [`Limits::outbox`](crate::Limits::outbox) waits for this peer, or the reactor
+    /// is behind with what handles sent. Try again later.
+    Full,
+}
+
+impl fmt::Display for SendError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            SendError::Gone => "the connection has ended",
+            SendError::Full => "too much is waiting for this peer",
+        })
+    }
+}
+
+impl std::error::Error for SendError {}
+
+impl PeerHandle {
+    pub(super) fn new(id: PeerId, link: Arc<Link>, outside: Outside) -> Self {
+        Self { id, link, outside }
+    }
+
+    /// The connection's name.
+    pub fn id(&self) -> PeerId {
+        self.id
+    }
+
+    /// Whether the connection had not ended when this was asked.
+    pub fn is_open(&self) -> bool {
+        self.link.is_open()
+    }
+
+    /// Queues a message after everything this handle sent before. An empty queue accepts one
+    /// message, whatever its size.
+    ///
+    /// # Errors
+    /// [`SendError::Gone`] after the end of the connection, [`SendError::Full`] over the limit;
+    /// in both cases nothing was queued.
+    pub fn send<'m>(&self, message: impl Into<Message<'m>>) -> Result<(), SendError> {
+        if !self.link.is_open() {
+            return Err(SendError::Gone);
+        }
+        let (kind, body) = message.into().into_parts();
+        let frame = OutFrame::new(kind.opcode(), body.into_bytes());
+        let bytes = frame.len();
+        if !self.link.reserve(bytes, self.outside.outbox) {
+            return Err(SendError::Full);
+        }
+        let item = Item::Send {
+            link: Arc::clone(&self.link),
+            frame,
+        };
+        self.outside.inbox.push(item).map_err(|_| {
+            self.link.release(bytes);
+            SendError::Full
+        })
+    }
+
+    /// Closes the connection, as [`Peer::close`](crate::Peer::close) does.
+    ///
+    /// # Errors
+    /// As for [`send`](Self::send).
+    pub fn close(&self, code: CloseCode, reason: &str) -> Result<(), SendError> {
+        if !self.link.is_open() {
+            return Err(SendError::Gone);
+        }
+        let item = Item::Close {
+            link: Arc::clone(&self.link),
+            code: sendable(code),
+            reason: reason.to_owned(),
+        };
+        self.outside.inbox.push(item).map_err(|_| SendError::Full)
+    }
+
+    /// Bytes sent by handles and not yet taken by the kernel.
+    pub fn buffered_amount(&self) -> usize {
+        self.link.pending()
+    }
+}
+
+impl fmt::Debug for PeerHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "PeerHandle({})", self.id)
+    }
+}
+
+/// What a [`ServerHandle`] knows of one reactor.
+pub(super) struct ReactorLink {
+    pub(super) inbox: Arc<Inbox>,
+    pub(super) stats: Arc<Stats>,
+}
+
+/// Steers a server from any thread.
+#[derive(Clone)]
+pub struct ServerHandle {
+    reactors: Arc<[ReactorLink]>,
+}
+
+impl ServerHandle {
+    pub(super) fn new(reactors: Vec<ReactorLink>) -> Self {
+        Self {
+            reactors: reactors.into(),
+        }
+    }
+
+    /// Begins a shutdown: no further connection is accepted, what was read is answered, every
+    /// connection is sent Close 1001, and the server ends when all have ended, or after
+    /// [`Timeouts::drain`](crate::Timeouts::drain). Does not wait. May be called before the
+    /// server runs; then it ends as soon as it does.
+    pub fn stop(&self) {
+        for reactor in self.reactors.iter() {
+            reactor.inbox.stop();
+        }
+    }
+
+    /// Figures of the moment, each at most one turn of its event loop old.
+    pub fn stats(&self) -> ServerStats {
+        ServerStats::sum(self.reactors.iter().map(|reactor| &*reactor.stats))
+    }
+}
+
+impl fmt::Debug for ServerHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ServerHandle({} reactors)", self.reactors.len())
+    }
+}

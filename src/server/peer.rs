@@ -1,0 +1,128 @@
+//! The other side of a connection, as its handler sees it.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::handle::PeerHandle;
+use super::message::Message;
+use crate::protocol::CloseCode;
+use crate::transport::Token;
+use crate::worker::{Output, Sending};
+
+/// Names a connection among all that the server has had; never used twice.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct PeerId {
+    reactor: u16,
+    connection: u64,
+}
+
+impl PeerId {
+    pub(super) fn new(reactor: u16, token: Token) -> Self {
+        Self {
+            reactor,
+            connection: token.to_u64(),
+        }
+    }
+}
+
+impl fmt::Display for PeerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{:x}", self.reactor, self.connection)
+    }
+}
+
+impl fmt::Debug for PeerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// What became of a message. May be ignored by handlers that answer a message with at most as
+/// many bytes as it had: to them nothing is ever refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sent {
+    /// It will leave, unless the connection ends first.
+    Queued,
+    /// It was not queued, because more than [`Limits::outbox`](crate::Limits::outbox) (and the
+    /// answers to what was already read) wait for this peer. `on_drain` will say when there is
+    /// room.
+    OverLimit,
+    /// It was not queued: the connection is closing.
+    Closing,
+}
+
+/// The connection whose event is being handled.
+pub struct Peer<'a> {
+    output: Output<'a>,
+}
+
+impl<'a> Peer<'a> {
+    #[inline]
+    pub(super) fn new(output: Output<'a>) -> Self {
+        Self { output }
+    }
+
+    /// Queues a message. It leaves when the handler returns, in one write with everything else
+    /// that was queued meanwhile.
+    #[inline]
+    pub fn send<'m>(&mut self, message: impl Into<Message<'m>>) -> Sent {
+        let (kind, body) = message.into().into_parts();
+        match self.output.send(kind, body) {
+            Sending::Queued => Sent::Queued,
+            Sending::OverLimit => Sent::OverLimit,
+            Sending::Closing => Sent::Closing,
+        }
+    }
+
+    /// Sends a Close frame after everything queued before it. The handler receives no further
+    /// message; `on_close` follows when the peer has answered, or did not in time. Closing
+    /// twice does nothing.
+    ///
+    /// A code that may not be sent (RFC 6455 section 7.4: below 1000, 1004 to 1006, 1015 to
+    /// 2999, from 5000) is replaced by 1011 and logged; a reason is cut to 123 bytes.
+    pub fn close(&mut self, code: CloseCode, reason: &str) {
+        self.output.close(Some(sendable(code)), reason);
+    }
+
+    /// Bytes queued and not yet taken by the kernel, frame headers included: an upper bound.
+    pub fn buffered_amount(&self) -> usize {
+        self.output.buffered_amount()
+    }
+
+    /// Calls `on_timer` once after `delay`, counted in milliseconds from the end of this event.
+    /// A connection has one timer: setting it again replaces it.
+    pub fn set_timer(&mut self, delay: Duration) {
+        self.output.set_timer(Some(delay));
+    }
+
+    /// Takes [`set_timer`](Self::set_timer) back.
+    pub fn clear_timer(&mut self) {
+        self.output.set_timer(None);
+    }
+
+    /// This connection's name.
+    pub fn id(&self) -> PeerId {
+        PeerId::new(self.output.outside().reactor, self.output.token())
+    }
+
+    /// The peer's address; of an IPv6 address without scope and flow label.
+    pub fn remote_addr(&self) -> SocketAddr {
+        self.output.remote()
+    }
+
+    /// A handle through which any thread can send to this connection at any time.
+    pub fn handle(&mut self) -> PeerHandle {
+        let link = self.output.link();
+        PeerHandle::new(self.id(), link, self.output.outside().clone())
+    }
+}
+
+/// Replaces a code that must not appear in a Close frame.
+pub(super) fn sendable(code: CloseCode) -> CloseCode {
+    if code.is_sendable() {
+        return code;
+    }
+    log::error!("close code {} cannot be sent; 1011 is", u16::from(code));
+    CloseCode::INTERNAL_ERROR
+}

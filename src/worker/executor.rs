@@ -1,0 +1,287 @@
+//! Runs handlers. The same code serves handlers on a reactor and on a worker thread.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use slab::Slab;
+
+use super::output::{Output, Outside};
+use crate::connection::{Body, CloseReason, Link, Op, Replies, Target};
+use crate::protocol::{
+    CloseCode, MessageKind, Request, UpgradeRequest, encode_switching_protocols,
+};
+use crate::transport::Token;
+
+/// What runs for connections; the layer above gives handlers and routes this shape.
+pub(crate) trait Application: Send + Sync + 'static {
+    type Session;
+
+    /// Decides on a request: a session and its response headers, or a refusal's response.
+    fn open(
+        &self,
+        request: &Request<'_>,
+        remote: SocketAddr,
+    ) -> Result<Acceptance<Self::Session>, Vec<u8>>;
+    /// The response for a factory that panicked.
+    fn failed(&self) -> Vec<u8>;
+    fn opened(session: &mut Self::Session, output: Output<'_>);
+    fn message(
+        session: &mut Self::Session,
+        output: Output<'_>,
+        kind: MessageKind,
+        body: Body<'_>,
+    );
+    fn timer(session: &mut Self::Session, output: Output<'_>);
+    fn drain(session: &mut Self::Session, output: Output<'_>);
+    fn closed(session: &mut Self::Session, output: Output<'_>, reason: &CloseReason);
+}
+
+/// A request that was accepted.
+pub(crate) struct Acceptance<T> {
+    pub(crate) session: T,
+    pub(crate) subprotocol: Option<String>,
+    pub(crate) headers: Vec<(String, String)>,
+}
+
+/// What the executor knows about a connection besides its handler.
+pub(super) struct Meta {
+    ip: [u8; 16],
+    port: u16,
+    /// A Close frame was sent: nothing may follow it, and nothing more is delivered.
+    pub(super) closing: bool,
+    /// There is a link.
+    linked: bool,
+}
+
+impl Meta {
+    fn new(remote: SocketAddr) -> Self {
+        let ip = match remote.ip() {
+            IpAddr::V4(ip) => ip.to_ipv6_mapped(),
+            IpAddr::V6(ip) => ip,
+        };
+        Self {
+            ip: ip.octets(),
+            port: remote.port(),
+            closing: false,
+            linked: false,
+        }
+    }
+
+    pub(super) fn remote(&self) -> SocketAddr {
+        SocketAddr::new(Ipv6Addr::from(self.ip).to_canonical(), self.port)
+    }
+}
+
+struct Slot<T> {
+    /// `None` after a panic. The slot stays taken until the connection's last event, so that
+    /// events already on their way never reach a stranger.
+    session: Option<T>,
+    meta: Meta,
+}
+
+/// Links of the connections that asked for one, by slot.
+#[derive(Default)]
+pub(super) struct Links(HashMap<u32, Arc<Link>>);
+
+impl Links {
+    pub(super) fn get(&mut self, token: Token, slot: u32, meta: &mut Meta) -> Arc<Link> {
+        meta.linked = true;
+        let link = self
+            .0
+            .entry(slot)
+            .or_insert_with(|| Arc::new(Link::new(token)));
+        Arc::clone(link)
+    }
+}
+
+pub(crate) struct Executor<A: Application> {
+    application: Arc<A>,
+    outside: Outside,
+    slots: Slab<Slot<A::Session>>,
+    links: Links,
+}
+
+impl<A: Application> Executor<A> {
+    /// `capacity`: connections to reserve address space for.
+    pub(crate) fn new(application: Arc<A>, outside: Outside, capacity: usize) -> Self {
+        Self {
+            application,
+            outside,
+            slots: Slab::with_capacity(capacity),
+            links: Links::default(),
+        }
+    }
+
+    /// Asks the route's factory; on acceptance the response and what `on_open` sends leave
+    /// together.
+    pub(crate) fn open(
+        &mut self,
+        token: Token,
+        request: &Request<'_>,
+        upgrade: &UpgradeRequest,
+        remote: SocketAddr,
+        out: &mut Replies,
+    ) {
+        out.begin(token);
+        let application = &self.application;
+        let decision = catch_unwind(AssertUnwindSafe(|| application.open(request, remote)));
+        let response = match decision {
+            Ok(Ok(acceptance)) => {
+                let entry = self.slots.vacant_entry();
+                let slot = entry.key() as u32;
+                out.push(Op::Accept { slot });
+                let headers = acceptance.headers.iter();
+                out.raw(|arena| {
+                    encode_switching_protocols(
+                        arena,
+                        &upgrade.key,
+                        acceptance.subprotocol.as_deref(),
+                        headers.map(|(name, value)| (name.as_str(), value.as_str())),
+                    );
+                });
+                entry.insert(Slot {
+                    session: Some(acceptance.session),
+                    meta: Meta::new(remote),
+                });
+                let to = Target {
+                    token,
+                    slot,
+                    backlog: 0,
+                };
+                return self.run(to, out, A::opened);
+            }
+            Ok(Err(response)) => response,
+            Err(_) => {
+                log::error!("the factory of {} panicked", request.path());
+                self.application.failed()
+            }
+        };
+        out.push(Op::Refuse);
+        out.raw(|arena| arena.extend_from_slice(&response));
+    }
+
+    #[inline]
+    pub(crate) fn message(
+        &mut self,
+        to: Target,
+        kind: MessageKind,
+        body: Body<'_>,
+        out: &mut Replies,
+    ) {
+        self.run(to, out, |session, output| {
+            A::message(session, output, kind, body);
+        });
+    }
+
+    pub(crate) fn timer(&mut self, to: Target, out: &mut Replies) {
+        self.run(to, out, A::timer);
+    }
+
+    pub(crate) fn drain(&mut self, to: Target, out: &mut Replies) {
+        self.run(to, out, A::drain);
+    }
+
+    /// Closes on behalf of a handle, unless a Close frame has been sent.
+    pub(crate) fn close(&mut self, to: Target, code: CloseCode, reason: &str, out: &mut Replies) {
+        self.run(to, out, |_, mut output| {
+            output.close(Some(code), reason);
+        });
+    }
+
+    /// The last event of a connection: its handler learns how it ended, and goes.
+    pub(crate) fn end(&mut self, to: Target, reason: CloseReason, out: &mut Replies) {
+        out.begin(to.token);
+        if let Some(mut slot) = self.slots.try_remove(to.slot as usize) {
+            let reason = if slot.meta.closing {
+                reason.of_closing()
+            } else {
+                if let Some((code, text)) = reason.answer() {
+                    out.close_frame(code, text);
+                }
+                reason
+            };
+            slot.meta.closing = true;
+            if let Some(mut session) = slot.session {
+                let output = Output {
+                    token: to.token,
+                    slot: to.slot,
+                    backlog: to.backlog,
+                    meta: &mut slot.meta,
+                    replies: out,
+                    outside: &self.outside,
+                    links: &mut self.links,
+                };
+                let closed = catch_unwind(AssertUnwindSafe(|| {
+                    A::closed(&mut session, output, &reason);
+                }));
+                if closed.is_err() {
+                    log::error!("a handler panicked in on_close");
+                }
+                discard(session);
+            }
+            if slot.meta.linked
+                && let Some(link) = self.links.0.remove(&to.slot)
+            {
+                link.end();
+            }
+        }
+        out.push(Op::End);
+    }
+
+    /// Runs one event of a handler. If the handler panics, its connection ends with 1011 and
+    /// everything else goes on.
+    #[inline]
+    fn run(
+        &mut self,
+        to: Target,
+        out: &mut Replies,
+        event: impl FnOnce(&mut A::Session, Output<'_>),
+    ) {
+        let Some(slot) = self.slots.get_mut(to.slot as usize) else {
+            return;
+        };
+        let Some(session) = &mut slot.session else {
+            return;
+        };
+        if slot.meta.closing {
+            return;
+        }
+        out.begin(to.token);
+        let output = Output {
+            token: to.token,
+            slot: to.slot,
+            backlog: to.backlog,
+            meta: &mut slot.meta,
+            replies: out,
+            outside: &self.outside,
+            links: &mut self.links,
+        };
+        let outcome = catch_unwind(AssertUnwindSafe(|| event(session, output)));
+        if outcome.is_err() {
+            self.panicked(to, out);
+        }
+    }
+
+    #[cold]
+    fn panicked(&mut self, to: Target, out: &mut Replies) {
+        let slot = &mut self.slots[to.slot as usize];
+        log::error!("a handler panicked; closing {} with 1011", slot.meta.remote());
+        if !slot.meta.closing {
+            slot.meta.closing = true;
+            out.close_frame(Some(CloseCode::INTERNAL_ERROR), "internal error");
+            out.push(Op::Close);
+        }
+        if let Some(session) = slot.session.take() {
+            discard(session);
+        }
+    }
+}
+
+/// Drops a handler, whose `Drop` is the user's code and may panic.
+fn discard<T>(session: T) {
+    if catch_unwind(AssertUnwindSafe(|| drop(session))).is_err() {
+        log::error!("a handler panicked while it was dropped");
+    }
+}

@@ -1,0 +1,9 @@
+//! Where handlers run: events in, encoded replies out.
+
+mod executor;
+mod inline;
+mod output;
+
+pub(crate) use executor::{Acceptance, Application, Executor};
+pub(crate) use inline::Inline;
+pub(crate) use output::{Output, Outside, Sending};
