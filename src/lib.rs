@@ -15,5 +15,5 @@ pub use protocol::{CloseCode, MessageKind};
 pub use server::{
     Config, Error, Handler, IntoUpgrade, Limits, Message, Peer, PeerHandle, PeerId, Refusal,
     Request, Result, Running, SendError, Sent, Server, ServerHandle, ServerStats, Timeouts,
-    Upgrade,
+    Upgrade, WorkerStats,
 };

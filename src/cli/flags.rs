@@ -43,10 +43,10 @@ pub(crate) struct Flags {
     #[arg(value_parser = threads(), default_value_t = Config::default().reactors)]
     reactors: usize,
 
-    /// Handler threads; 0 = handlers run on the event loops
+    /// Handler threads; 0 = handlers run on the event loops [default: one per core]
     #[arg(long, env = "SOCKEYE_WORKERS", value_name = "N")]
-    #[arg(value_parser = threads(), default_value_t = Config::default().workers)]
-    workers: usize,
+    #[arg(value_parser = threads())]
+    workers: Option<usize>,
 
     /// Pin event loop i to core i [default: off]
     #[arg(long, env = "SOCKEYE_PIN", value_parser = BoolishValueParser::new())]
@@ -256,7 +256,7 @@ mod tests {
         type Field = fn(&Config) -> String;
         let cases: [(&str, &str, Field, &str); 19] = [
             ("--reactors", "3", |c| c.reactors.to_string(), "3"),
-            ("--workers", "4", |c| c.workers.to_string(), "4"),
+            ("--workers", "4", |c| format!("{:?}", c.workers), "Some(4)"),
             (
                 "--max-message",
                 "64KiB",

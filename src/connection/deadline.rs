@@ -104,6 +104,19 @@ impl<T> Connection<T> {
 
     fn expire_open<S, D: Delivery>(&mut self, token: Token, seen: Tick, cx: &mut Context<S, D>) {
         let now = cx.now;
+        // Input that waits because we do not read it is a sign of life.
+        if self.flags.has(Flags::READABLE) {
+            self.flags.clear(Flags::PINGED);
+            if let State::Open { seen, .. } = &mut self.state {
+                *seen = now;
+            }
+            self.start_idle(token, cx);
+        }
+        let seen = if self.flags.has(Flags::READABLE) {
+            now
+        } else {
+            seen
+        };
         if is_due(heard(token, cx), cx.settings.idle, now) {
             return self.end(token, CloseReason::new(Cause::Idle), cx);
         }

@@ -3,17 +3,34 @@
 use std::net::SocketAddr;
 
 use super::CloseReason;
-use super::reply::Replies;
 use crate::protocol::{CloseCode, MessageKind, Payload, Request, UpgradeRequest};
 use crate::transport::Token;
 
 /// Where an event goes: a connection and the handler it was accepted with.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Target {
     pub(crate) token: Token,
+    /// The executor's name for the handler; meaningless before it has accepted.
     pub(crate) slot: u32,
+    /// Which worker the handler lives with.
+    pub(crate) worker: u16,
     /// Bytes in the connection's outbox.
-    pub(crate) backlog: usize,
+    pub(crate) backlog: u32,
+    /// Bytes of the handler's output that have reached the connection, modulo 2^32.
+    pub(crate) applied: u32,
+}
+
+impl Target {
+    /// A handler whose connection has nothing waiting.
+    pub(crate) fn new(token: Token, slot: u32, worker: u16) -> Self {
+        Self {
+            token,
+            slot,
+            worker,
+            backlog: 0,
+            applied: 0,
+        }
+    }
 }
 
 /// Takes the events of connections to their handlers, in the order they are given here.
@@ -21,9 +38,15 @@ pub(crate) struct Target {
 /// For every connection: `open` first; if it is accepted, any number of the others; `end` last,
 /// answered by [`Op::End`](super::reply::Op::End) unless the handler had already gone.
 pub(crate) trait Delivery {
+    /// Chooses the worker of a connection that is about to be opened.
+    fn place(&mut self) -> u16;
+    /// Whether input for this worker may be collected. Other events are always taken.
+    fn has_room(&self, worker: u16) -> bool;
+    /// `request` was parsed from `head`.
     fn open(
         &mut self,
-        token: Token,
+        to: Target,
+        head: &[u8],
         request: &Request<'_>,
         upgrade: &UpgradeRequest,
         remote: SocketAddr,
@@ -35,8 +58,6 @@ pub(crate) trait Delivery {
     /// Somebody outside asked to close the connection.
     fn close(&mut self, to: Target, code: CloseCode, reason: &str);
     fn end(&mut self, to: Target, reason: CloseReason);
-    /// The answers to what was delivered so far, when handlers run right here.
-    fn replies(&mut self) -> &mut Replies;
 }
 
 /// Decides on requests before any handler hears of them.

@@ -26,7 +26,7 @@ pub(crate) use context::{Context, READ_BUFFER, Settings};
 pub(crate) use delivery::{Delivery, Front, Target};
 pub(crate) use link::Link;
 pub use reason::{Cause, CloseReason};
-pub(crate) use reply::{Body, Op, OutFrame, Replies};
+pub(crate) use reply::{Body, OWNED_FROM, Op, OutFrame, Replies};
 pub(crate) use tick::{MAX_TICKS, Tick, ticks};
 
 use outbox::Outbox;
@@ -128,6 +128,8 @@ impl Flags {
     const QUEUED: u16 = 1 << 8;
     /// On the reactor's list of connections with output from elsewhere.
     const DIRTY: u16 = 1 << 9;
+    /// On the reactor's list of connections whose worker is full.
+    const WAITING: u16 = 1 << 10;
 
     fn has(self, flag: u16) -> bool {
         self.0 & flag != 0
@@ -183,8 +185,13 @@ pub(crate) struct Connection<S> {
     cold: Option<Box<Cold>>,
     socket: S,
     generation: u32,
+    /// Payload bytes that are with the handler.
+    in_flight: u32,
+    /// See [`Target::applied`].
+    applied: u32,
     state: State,
     flags: Flags,
+    worker: u16,
 }
 
 impl<S> Connection<S> {
@@ -195,8 +202,11 @@ impl<S> Connection<S> {
             cold: None,
             socket,
             generation,
+            in_flight: 0,
+            applied: 0,
             state: State::Handshake { since: now },
             flags: Flags(Flags::REARM),
+            worker: 0,
         }
     }
 
@@ -234,11 +244,17 @@ impl<S> Connection<S> {
             } => slot.get(),
             _ => return None,
         };
-        Some(Target {
+        Some(self.target_of(token, slot))
+    }
+
+    fn target_of(&self, token: Token, slot: u32) -> Target {
+        Target {
             token,
             slot,
-            backlog: self.outbox_len(),
-        })
+            worker: self.worker,
+            backlog: u32::try_from(self.outbox_len()).unwrap_or(u32::MAX),
+            applied: self.applied,
+        }
     }
 
     /// Records what the poll said.
@@ -255,8 +271,14 @@ impl<S> Connection<S> {
     }
 
     /// Whether the reactor should give this connection a turn without waiting for an edge.
-    pub(crate) fn wants_turn<D>(&self, cx: &Context<impl Sized, D>) -> bool {
+    pub(crate) fn wants_turn<D: Delivery>(&self, cx: &Context<impl Sized, D>) -> bool {
         (self.flags.has(Flags::READABLE) && self.may_read(cx)) || self.owes_drain(cx)
+    }
+
+    /// Whether only its worker keeps this connection from being read: nothing that happens to
+    /// the connection itself will announce the end of that.
+    pub(crate) fn waits_for_worker<D: Delivery>(&self, cx: &Context<impl Sized, D>) -> bool {
+        self.flags.has(Flags::READABLE) && !cx.delivery.has_room(self.worker)
     }
 
     /// Puts the connection on the ready list, once; says whether the caller has to.
@@ -266,6 +288,15 @@ impl<S> Connection<S> {
 
     pub(crate) fn dequeue(&mut self) {
         self.flags.clear(Flags::QUEUED);
+    }
+
+    /// The same for the list of connections whose worker is full.
+    pub(crate) fn wait(&mut self) -> bool {
+        self.flags.raise(Flags::WAITING)
+    }
+
+    pub(crate) fn stop_waiting(&mut self) {
+        self.flags.clear(Flags::WAITING);
     }
 
     /// The same for the list of connections to be written.

@@ -10,6 +10,10 @@ use crate::transport::{Sys, Token};
 /// messages of the default limit, because a peer that writes one reads nothing meanwhile.
 const DISCARD_LIMIT: u32 = 64 << 20;
 
+/// Payload bytes of one connection that may be with its handler before reading pauses. What
+/// one read brings, or one larger message, may come on top.
+const IN_FLIGHT: u32 = 64 * 1024;
+
 /// What one call to the kernel brought.
 enum Input {
     Bytes(usize),
@@ -30,14 +34,12 @@ fn input(result: io::Result<usize>) -> Input {
 }
 
 impl<T> Connection<T> {
-    pub(super) fn may_read<D>(&self, cx: &Context<impl Sized, D>) -> bool {
-        let reads = matches!(
-            self.state,
-            State::Handshake { .. }
-                | State::Open { .. }
-                | State::Closing { .. }
-                | State::Lingering { .. }
-        );
+    pub(super) fn may_read<D: Delivery>(&self, cx: &Context<impl Sized, D>) -> bool {
+        let reads = match self.state {
+            State::Open { .. } => self.in_flight < IN_FLIGHT && cx.delivery.has_room(self.worker),
+            State::Handshake { .. } | State::Closing { .. } | State::Lingering { .. } => true,
+            State::Opening | State::Ending(_) | State::Gone => false,
+        };
         reads
             && !self.flags.has(Flags::EOF)
             && (self.cold.is_none() || self.outbox_len() <= cx.settings.outbox)
@@ -179,6 +181,7 @@ impl<T> Connection<T> {
                 if let Some(target) = target.filter(|_| open) {
                     cx.totals.messages += 1;
                     note_heard(&mut cx.heard, token, cx.now);
+                    self.in_flight = self.in_flight.saturating_add(payload.len() as u32);
                     cx.delivery.message(target, kind, payload);
                 }
             }
@@ -207,6 +210,7 @@ impl<T> Connection<T> {
             None => &mut cx.buffer[..count],
         };
         let mut end = None;
+        let mut in_flight = self.in_flight;
         let mut at = 0;
         while at < input.len() {
             let (used, event) = match decoder.next(&cx.settings.decoder, &mut input[at..]) {
@@ -222,6 +226,7 @@ impl<T> Connection<T> {
                     if let Some(target) = target.filter(|_| open) {
                         cx.totals.messages += 1;
                         note_heard(&mut cx.heard, token, cx.now);
+                        in_flight = in_flight.saturating_add(payload.len() as u32);
                         cx.delivery.message(target, kind, payload);
                     }
                 }
@@ -243,6 +248,7 @@ impl<T> Connection<T> {
             control.clear();
             cx.control = control;
         }
+        self.in_flight = in_flight;
         // A control frame that came in pieces is let go by the call after it.
         if end.is_none() && !decoder.is_idle() {
             let rest = decoder.next(&cx.settings.decoder, &mut []);
@@ -343,7 +349,9 @@ impl<T> Connection<T> {
             self.cold().input = early.to_vec();
         }
         self.state = State::Opening;
-        cx.delivery.open(token, &request, &upgrade, remote);
+        self.worker = cx.delivery.place();
+        let to = self.target_of(token, 0);
+        cx.delivery.open(to, head, &request, &upgrade, remote);
     }
 
     /// Queues an HTTP response, the last this connection sends.

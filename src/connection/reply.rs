@@ -78,7 +78,7 @@ impl OutFrame {
 #[derive(Debug)]
 pub(crate) enum Op {
     /// The handshake is accepted; its connection is known to the executor by this slot.
-    Accept { slot: u32 },
+    Accept { slot: u32, worker: u16 },
     /// The handshake is refused; the response follows, then the connection ends.
     Refuse,
     /// Encoded bytes, up to this offset of the arena.
@@ -100,6 +100,18 @@ struct Group {
     token: Token,
     ops: u32,
     start: u32,
+    delivered: u32,
+}
+
+/// One group, as its connection carries it out.
+pub(crate) struct Answer<'a> {
+    pub(crate) token: Token,
+    pub(crate) ops: &'a mut [Op],
+    pub(crate) arena: &'a [u8],
+    /// Where the group's bytes begin in the arena.
+    pub(crate) start: usize,
+    /// Payload bytes of the messages that it answers.
+    pub(crate) delivered: u32,
 }
 
 /// Replies under construction: groups of operations over one arena of encoded bytes.
@@ -108,7 +120,7 @@ pub(crate) struct Replies {
     arena: Vec<u8>,
     ops: Vec<Op>,
     groups: Vec<Group>,
-    /// Payloads of frames in the current group, which the arena does not hold.
+    /// Bytes of frames that the arena does not hold.
     apart: usize,
 }
 
@@ -116,25 +128,26 @@ pub(crate) struct Replies {
 const KEPT_ARENA: usize = 256 * 1024;
 
 impl Replies {
-    /// Starts (or goes on with) the group of one connection.
+    /// Starts (or goes on with) the group of one connection, with an event of `delivered`
+    /// payload bytes.
     #[inline]
-    pub(crate) fn begin(&mut self, token: Token) {
-        if self.groups.last().is_some_and(|group| group.token == token) {
-            return;
+    pub(crate) fn begin(&mut self, token: Token, delivered: usize) {
+        let delivered = delivered as u32;
+        match self.groups.last_mut() {
+            Some(group) if group.token == token => group.delivered += delivered,
+            _ => self.groups.push(Group {
+                token,
+                ops: self.ops.len() as u32,
+                start: self.arena.len() as u32,
+                delivered,
+            }),
         }
-        self.apart = 0;
-        self.groups.push(Group {
-            token,
-            ops: self.ops.len() as u32,
-            start: self.arena.len() as u32,
-        });
     }
 
-    /// Bytes the current group will put into its connection's outbox.
+    /// Bytes of output so far.
     #[inline]
-    pub(crate) fn group_bytes(&self) -> usize {
-        let start = self.groups.last().map_or(0, |group| group.start as usize);
-        self.arena.len() - start + self.apart
+    pub(crate) fn written(&self) -> usize {
+        self.arena.len() + self.apart
     }
 
     #[inline]
@@ -207,17 +220,21 @@ impl Replies {
         self.groups.is_empty()
     }
 
-    /// Hands every group to `apply`: its connection, its operations, the arena, and the offset
-    /// at which the group's bytes begin in it. Leaves the replies empty, with their memory.
+    /// Hands every group to `apply`, in order. Leaves the replies empty, with their memory.
     #[inline]
-    pub(crate) fn drain(&mut self, mut apply: impl FnMut(Token, &mut [Op], &[u8], usize)) {
+    pub(crate) fn drain(&mut self, mut apply: impl FnMut(Answer<'_>)) {
         for (at, group) in self.groups.iter().enumerate() {
             let end = match self.groups.get(at + 1) {
                 Some(next) => next.ops as usize,
                 None => self.ops.len(),
             };
-            let ops = &mut self.ops[group.ops as usize..end];
-            apply(group.token, ops, &self.arena, group.start as usize);
+            apply(Answer {
+                token: group.token,
+                ops: &mut self.ops[group.ops as usize..end],
+                arena: &self.arena,
+                start: group.start as usize,
+                delivered: group.delivered,
+            });
         }
         self.groups.clear();
         self.ops.clear();

@@ -4,6 +4,7 @@ use std::io::{self, IoSlice};
 use std::sync::Arc;
 
 use super::outbox::write_once;
+use super::reply::Answer;
 use super::{
     Cause, CloseReason, Connection, Context, Delivery, Flags, Link, Op, OutFrame, Slot, State,
 };
@@ -17,30 +18,27 @@ enum Piece<'a> {
 }
 
 impl<T> Connection<T> {
-    /// Carries out the answers to what was delivered. `start` is where this connection's bytes
-    /// begin in `arena`.
-    pub(crate) fn apply<S, D>(
-        &mut self,
-        token: Token,
-        ops: &mut [Op],
-        arena: &[u8],
-        start: usize,
-        cx: &mut Context<S, D>,
-    ) where
+    /// Carries out the answers to what was delivered.
+    pub(crate) fn apply<S, D>(&mut self, answer: Answer<'_>, cx: &mut Context<S, D>)
+    where
         S: Sys<Socket = T>,
         D: Delivery,
     {
+        let token = answer.token;
+        self.in_flight = self.in_flight.saturating_sub(answer.delivered);
         let mut first = None;
-        let mut at = start;
-        for op in ops {
+        let mut at = answer.start;
+        for op in answer.ops {
             match op {
                 Op::Bytes { end } => {
-                    let bytes = &arena[at..*end as usize];
+                    let bytes = &answer.arena[at..*end as usize];
                     at = *end as usize;
+                    self.applied = self.applied.wrapping_add(bytes.len() as u32);
                     self.stage(&mut first, Piece::Bytes(bytes), cx);
                 }
                 Op::Frame(frame) => {
                     let frame = std::mem::replace(frame, OutFrame::empty());
+                    self.applied = self.applied.wrapping_add(frame.len() as u32);
                     self.stage(&mut first, Piece::Frame(frame), cx);
                 }
                 op => self.decide(op, cx),
@@ -55,7 +53,7 @@ impl<T> Connection<T> {
 
     fn decide<S, D>(&mut self, op: &Op, cx: &mut Context<S, D>) {
         match (op, self.state) {
-            (Op::Accept { slot }, State::Opening) => {
+            (Op::Accept { slot, .. }, State::Opening) => {
                 self.state = State::Open {
                     slot: *slot,
                     seen: cx.now,

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
+use crossbeam_channel::{Receiver, Sender, bounded};
 
+use super::batch::Batch;
 use crate::connection::{Link, OutFrame};
 use crate::protocol::CloseCode;
 
-/// Items the inbox holds at most; a thread that would exceed it is told [`Full`].
+/// Items besides batches that the inbox holds at most; a thread that would exceed it is told [`Full`].
 const ITEMS: usize = 8 * 1024;
 /// Payload bytes the inbox holds at most. One item is always accepted.
 const BYTES: usize = 64 << 20;
@@ -17,6 +18,8 @@ const BYTES: usize = 64 << 20;
 pub(crate) type Wake = Box<dyn Fn() + Send + Sync>;
 
 pub(crate) enum Item {
+    /// A batch that a worker has answered.
+    Batch(Box<Batch>),
     /// A frame for one connection. Its length was reserved with the link.
     Send { link: Arc<Link>, frame: OutFrame },
     /// Close one connection.
@@ -30,6 +33,7 @@ pub(crate) enum Item {
 impl Item {
     fn bytes(&self) -> usize {
         match self {
+            Item::Batch(batch) => batch.replies.written(),
             Item::Send { frame, .. } => frame.len(),
             Item::Close { reason, .. } => reason.len(),
         }
@@ -48,18 +52,22 @@ pub(crate) struct Inbox {
     sender: Sender<Item>,
     receiver: Receiver<Item>,
     bytes: AtomicUsize,
+    /// Items besides batches.
+    items: AtomicUsize,
     signalled: AtomicBool,
     stopping: AtomicBool,
     wake: Wake,
 }
 
 impl Inbox {
-    pub(crate) fn new(wake: Wake) -> Self {
-        let (sender, receiver) = bounded(ITEMS);
+    /// `batches`: how many batches there are that may come back to this reactor.
+    pub(crate) fn new(batches: usize, wake: Wake) -> Self {
+        let (sender, receiver) = bounded(ITEMS + batches);
         Self {
             sender,
             receiver,
             bytes: AtomicUsize::new(0),
+            items: AtomicUsize::new(0),
             signalled: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
             wake,
@@ -69,21 +77,31 @@ impl Inbox {
     /// Never blocks.
     pub(crate) fn push(&self, item: Item) -> Result<(), Full> {
         let bytes = item.bytes();
+        let items = self.items.fetch_add(1, Ordering::AcqRel);
         let before = self.bytes.fetch_add(bytes, Ordering::AcqRel);
-        let pushed = if before > BYTES {
-            Err(Full)
-        } else {
-            self.sender.try_send(item).map_err(|error| match error {
-                TrySendError::Full(_) | TrySendError::Disconnected(_) => Full,
-            })
-        };
-        match pushed {
-            Ok(()) => self.signal(),
-            Err(Full) => {
-                self.bytes.fetch_sub(bytes, Ordering::AcqRel);
-            }
+        if items < ITEMS && before <= BYTES && self.sender.try_send(item).is_ok() {
+            self.signal();
+            return Ok(());
         }
-        pushed
+        self.items.fetch_sub(1, Ordering::AcqRel);
+        self.bytes.fetch_sub(bytes, Ordering::AcqRel);
+        Err(Full)
+    }
+
+    /// Returns a batch; there is room for every batch there is.
+    pub(crate) fn give_back(&self, batch: Box<Batch>) {
+        self.bytes
+            .fetch_add(batch.replies.written(), Ordering::AcqRel);
+        if self.sender.try_send(Item::Batch(batch)).is_err() {
+            log::error!("the inbox of a reactor has no room for a batch");
+            debug_assert!(false, "the inbox has room for every batch");
+        }
+        self.signal();
+    }
+
+    /// Whether so much waits here that workers should not be given more to do.
+    pub(super) fn is_over(&self) -> bool {
+        self.bytes.load(Ordering::Acquire) > BYTES
     }
 
     /// Tells the reactor to close its connections and end.
@@ -110,6 +128,9 @@ impl Inbox {
     pub(super) fn pop(&self) -> Option<Item> {
         let item = self.receiver.try_recv().ok()?;
         self.bytes.fetch_sub(item.bytes(), Ordering::AcqRel);
+        if !matches!(item, Item::Batch(_)) {
+            self.items.fetch_sub(1, Ordering::AcqRel);
+        }
         Some(item)
     }
 }

@@ -5,6 +5,8 @@
 //! it is in [`shell`].
 
 mod accept;
+mod batch;
+mod dispatch;
 mod inbox;
 mod shell;
 mod stats;
@@ -15,10 +17,13 @@ use std::sync::Arc;
 
 use slab::Slab;
 
-use crate::connection::{Connection, Context, Delivery, Tick};
+use crate::connection::{Cause, CloseReason};
+use crate::connection::{Connection, Context, Op, Replies, Target, Tick};
 use crate::transport::{Readiness, Sys, Token};
 
 pub(crate) use accept::Population;
+pub(crate) use batch::{Batch, Delivered, Rare};
+pub(crate) use dispatch::{BATCHES, Dispatch, Handoff, Load};
 pub(crate) use inbox::{Inbox, Item, Wake};
 pub(crate) use shell::{Shell, pin};
 pub(crate) use stats::Stats;
@@ -54,7 +59,11 @@ pub(crate) struct Reactor<S: Sys, D> {
     ready: VecDeque<Token>,
     /// Connections with output that came through the inbox.
     dirty: Vec<Token>,
+    /// Connections that are not read because their worker is full.
+    waiting: Vec<Token>,
     inbox: Arc<Inbox>,
+    /// The inbox may hold more than the last turn took.
+    inbox_left: bool,
     stats: Arc<Stats>,
     accepted: u64,
     /// How long a shutdown may take, in ticks.
@@ -64,7 +73,7 @@ pub(crate) struct Reactor<S: Sys, D> {
     cx: Context<S, D>,
 }
 
-impl<S: Sys, D: Delivery> Reactor<S, D> {
+impl<S: Sys, D: Handoff> Reactor<S, D> {
     pub(crate) fn new(
         listeners: Vec<S::Listener>,
         population: Population,
@@ -89,7 +98,9 @@ impl<S: Sys, D: Delivery> Reactor<S, D> {
             wheel,
             ready: VecDeque::new(),
             dirty: Vec::new(),
+            waiting: Vec::new(),
             inbox,
+            inbox_left: false,
             stats,
             accepted: 0,
             drain,
@@ -107,6 +118,7 @@ impl<S: Sys, D: Delivery> Reactor<S, D> {
         self.fire_timers();
         self.write_dirty();
         self.accept();
+        self.cx.delivery.flush(now);
         self.publish();
         self.next()
     }
@@ -165,11 +177,25 @@ impl<S: Sys, D: Delivery> Reactor<S, D> {
     }
 
     fn enqueue(&mut self, token: Token) {
-        if let Some(connection) = find(&mut self.connections, token)
-            && connection.wants_turn(&self.cx)
-            && connection.enqueue()
-        {
-            self.ready.push_back(token);
+        let Some(connection) = find(&mut self.connections, token) else {
+            return;
+        };
+        if connection.wants_turn(&self.cx) {
+            if connection.enqueue() {
+                self.ready.push_back(token);
+            }
+        } else if connection.waits_for_worker(&self.cx) && connection.wait() {
+            self.waiting.push(token);
+        }
+    }
+
+    /// A worker has room again, perhaps: whoever waited tries again.
+    fn resume_waiting(&mut self) {
+        for token in std::mem::take(&mut self.waiting) {
+            if let Some(connection) = find(&mut self.connections, token) {
+                connection.stop_waiting();
+                self.enqueue(token);
+            }
         }
     }
 
@@ -194,23 +220,41 @@ impl<S: Sys, D: Delivery> Reactor<S, D> {
         // What is delivered while replies are carried out may be answered in turn.
         while !self.cx.delivery.replies().is_empty() {
             let mut replies = std::mem::take(self.cx.delivery.replies());
-            replies.drain(|token, ops, arena, start| {
-                let Some(connection) = find(&mut self.connections, token) else {
-                    return;
-                };
-                let was_open = connection.is_open();
-                connection.apply(token, ops, arena, start, &mut self.cx);
-                if !was_open && connection.is_open() {
-                    connection.start_idle(token, &mut self.cx);
-                    connection.read_early(token, &mut self.cx);
-                    if self.draining.is_some() {
-                        connection.shut_down(token, &mut self.cx);
-                    }
-                }
-            });
+            self.carry_out(&mut replies, |_, _| {});
             let slot = self.cx.delivery.replies();
             if slot.is_empty() {
                 *slot = replies;
+            }
+        }
+    }
+
+    /// Gives every answer to its connection, and calls `after` for each.
+    fn carry_out(&mut self, replies: &mut Replies, mut after: impl FnMut(&mut Self, Token)) {
+        replies.drain(|answer| {
+            let token = answer.token;
+            let Some(connection) = find(&mut self.connections, token) else {
+                return self.orphaned(token, answer.ops);
+            };
+            let was_open = connection.is_open();
+            connection.apply(answer, &mut self.cx);
+            if !was_open && connection.is_open() {
+                connection.start_idle(token, &mut self.cx);
+                connection.read_early(token, &mut self.cx);
+                if self.draining.is_some() {
+                    connection.shut_down(token, &mut self.cx);
+                }
+            }
+            after(self, token);
+        });
+    }
+
+    /// A handshake was accepted whose connection has gone meanwhile: its handler must be told.
+    fn orphaned(&mut self, token: Token, ops: &[Op]) {
+        for op in ops {
+            if let Op::Accept { slot, worker } = *op {
+                let to = Target::new(token, slot, worker);
+                let reason = CloseReason::new(Cause::Lost(std::io::ErrorKind::NotConnected));
+                self.cx.delivery.end(to, reason);
             }
         }
     }
@@ -227,9 +271,24 @@ impl<S: Sys, D: Delivery> Reactor<S, D> {
         if self.inbox.is_stopping() && self.draining.is_none() {
             self.begin_drain();
         }
+        let mut returned = false;
+        self.inbox_left = true;
         for _ in 0..INBOX_BUDGET {
-            let Some(item) = self.inbox.pop() else { return };
+            let Some(item) = self.inbox.pop() else {
+                self.inbox_left = false;
+                break;
+            };
             match item {
+                Item::Batch(mut batch) => {
+                    let mut replies = std::mem::take(&mut batch.replies);
+                    self.carry_out(&mut replies, |reactor, token| {
+                        reactor.finish(token);
+                        reactor.enqueue(token);
+                    });
+                    batch.replies = replies;
+                    self.cx.delivery.returned(batch);
+                    returned = true;
+                }
                 Item::Send { link, frame } => {
                     let token = link.token;
                     let bytes = frame.len();
@@ -250,6 +309,11 @@ impl<S: Sys, D: Delivery> Reactor<S, D> {
                     }
                 }
             }
+        }
+        if returned {
+            // The room is what the next batch has: it leaves first.
+            self.cx.delivery.flush(self.cx.now);
+            self.resume_waiting();
         }
     }
 
@@ -376,7 +440,8 @@ impl<S: Sys, D: Delivery> Reactor<S, D> {
             return Next::Never;
         }
         let accepting = self.doors.iter().any(|door| door.ready);
-        if !self.ready.is_empty() || (accepting && self.pause.until().is_none()) {
+        if !self.ready.is_empty() || self.inbox_left || (accepting && self.pause.until().is_none())
+        {
             return Next::Now;
         }
         let mut at = self.wheel.next();
@@ -384,6 +449,9 @@ impl<S: Sys, D: Delivery> Reactor<S, D> {
             at = Some(until.earlier(at));
         }
         if let Some(Some(deadline)) = self.draining {
+            at = Some(deadline.earlier(at));
+        }
+        if let Some(deadline) = self.cx.delivery.deadline() {
             at = Some(deadline.earlier(at));
         }
         at.map_or(Next::WhenReady, Next::At)

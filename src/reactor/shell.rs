@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use mio::{Events, Poll, Waker};
 
-use super::{Next, Reactor, Wake};
-use crate::connection::{Delivery, Tick};
+use super::{Handoff, Next, Reactor, Wake};
+use crate::connection::Tick;
 use crate::transport::{OsSys, Readiness, Token};
 
 /// Events taken from the kernel at once.
@@ -46,7 +46,7 @@ impl Shell {
     }
 
     /// Runs the reactor until it wants no further turn.
-    pub(crate) fn run<D: Delivery>(&mut self, reactor: &mut Reactor<OsSys, D>) -> io::Result<()> {
+    pub(crate) fn run<D: Handoff>(&mut self, reactor: &mut Reactor<OsSys, D>) -> io::Result<()> {
         let mut events = Events::with_capacity(EVENTS);
         let mut ready = Vec::with_capacity(EVENTS);
         let mut next = Next::Now;

@@ -19,8 +19,9 @@ pub struct Config {
     pub listen: Vec<String>,
     /// Event loop threads; 0 means one per available core (the default).
     pub reactors: usize,
-    /// Handler threads; 0 (the default) runs handlers on the reactors.
-    pub workers: usize,
+    /// Handler threads; `Some(0)` runs handlers on the reactors, `None` (the default) means one
+    /// thread per available core.
+    pub workers: Option<usize>,
     /// Upper bounds on what peers can make the server hold.
     pub limits: Limits,
     /// Deadlines.
@@ -85,7 +86,7 @@ impl Default for Config {
         Self {
             listen: vec!["localhost:9998".into()],
             reactors: 0,
-            workers: 0,
+            workers: None,
             limits: Limits::default(),
             timeouts: Timeouts::default(),
             origins: Vec::new(),

@@ -2,14 +2,18 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, Sender, unbounded};
 
 use super::message::Message;
 use super::peer::{PeerId, sendable};
-use super::stats::ServerStats;
+use super::stats::{ServerStats, WorkerStats};
 use crate::connection::{Link, OutFrame};
 use crate::protocol::CloseCode;
-use crate::reactor::{Inbox, Item, Stats};
-use crate::worker::Outside;
+use crate::reactor::{Inbox, Item, Load, Stats};
+use crate::worker::{Activity, Outside};
 
 /// Sends to one connection from any thread, at any time, without ever blocking. It never
 /// reaches another connection, however long it is kept.
@@ -116,22 +120,67 @@ pub(super) struct ReactorLink {
     pub(super) stats: Arc<Stats>,
 }
 
+/// What it knows of one worker.
+pub(super) struct WorkerLink {
+    pub(super) load: Load,
+    pub(super) activity: Arc<Activity>,
+}
+
+/// What whoever waits for a server's threads is told.
+#[derive(Debug)]
+pub(super) enum Signal {
+    /// A shutdown has begun; said once.
+    Stopping,
+    /// This thread has ended.
+    Ended(usize),
+}
+
 /// Steers a server from any thread.
 #[derive(Clone)]
 pub struct ServerHandle {
-    reactors: Arc<[ReactorLink]>,
+    links: Arc<Links>,
+}
+
+struct Links {
+    reactors: Vec<ReactorLink>,
+    workers: Vec<WorkerLink>,
+    stopping: AtomicBool,
+    signals: Sender<Signal>,
 }
 
 impl ServerHandle {
-    pub(super) fn new(reactors: Vec<ReactorLink>) -> Self {
-        Self {
-            reactors: reactors.into(),
-        }
+    pub(super) fn new(
+        reactors: Vec<ReactorLink>,
+        workers: Vec<WorkerLink>,
+    ) -> (Self, Receiver<Signal>) {
+        let (signals, receiver) = unbounded();
+        let links = Links {
+            reactors,
+            workers,
+            stopping: AtomicBool::new(false),
+            signals,
+        };
+        let links = Arc::new(links);
+        (Self { links }, receiver)
+    }
+
+    pub(super) fn workers(&self) -> &[WorkerLink] {
+        &self.links.workers
+    }
+
+    /// The thread with this number ends.
+    pub(super) fn ended(&self, index: usize) {
+        self.signal(Signal::Ended(index));
+    }
+
+    fn signal(&self, signal: Signal) {
+        // Nobody listens once the server has been waited for.
+        let _ = self.links.signals.send(signal);
     }
 
     /// Steers a single reactor that belongs to no server.
     pub(crate) fn of_one(inbox: Arc<Inbox>, stats: Arc<Stats>) -> Self {
-        Self::new(vec![ReactorLink { inbox, stats }])
+        Self::new(vec![ReactorLink { inbox, stats }], Vec::new()).0
     }
 
     /// Begins a shutdown: no further connection is accepted, what was read is answered, every
@@ -139,19 +188,28 @@ impl ServerHandle {
     /// [`Timeouts::drain`](crate::Timeouts::drain). Does not wait. May be called before the
     /// server runs; then it ends as soon as it does.
     pub fn stop(&self) {
-        for reactor in self.reactors.iter() {
+        if self.links.stopping.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        self.signal(Signal::Stopping);
+        for reactor in &self.links.reactors {
             reactor.inbox.stop();
         }
     }
 
     /// Figures of the moment, each at most one turn of its event loop old.
     pub fn stats(&self) -> ServerStats {
-        ServerStats::sum(self.reactors.iter().map(|reactor| &*reactor.stats))
+        let reactors = self.links.reactors.iter().map(|reactor| &*reactor.stats);
+        let workers = self.links.workers.iter().map(|worker| WorkerStats {
+            connections: worker.load.load(Ordering::Relaxed),
+            busy_for: Duration::from_millis(worker.activity.busy_for()),
+        });
+        ServerStats::new(reactors, workers.collect())
     }
 }
 
 impl fmt::Debug for ServerHandle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "ServerHandle({} reactors)", self.reactors.len())
+        write!(f, "ServerHandle({} reactors)", self.links.reactors.len())
     }
 }

@@ -15,10 +15,13 @@ mod stats;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 
+use crossbeam_channel::Receiver;
+
 use crate::connection::{MAX_TICKS, Settings, ticks};
 use crate::protocol::{DecoderSettings, Role};
-use crate::reactor::{Inbox, Population, Shell, Stats};
+use crate::reactor::{BATCHES, Inbox, Population, Shell, Stats};
 use crate::transport;
+use crate::worker::Activity;
 
 pub use config::{Config, Limits, Timeouts};
 pub use error::{Error, Result};
@@ -28,16 +31,18 @@ pub use message::Message;
 pub use peer::{Peer, PeerId, Sent};
 pub use request::{IntoUpgrade, Refusal, Request, Upgrade};
 pub use run::Running;
-pub use stats::ServerStats;
+pub use stats::{ServerStats, WorkerStats};
 
 pub(crate) use app::App;
-use handle::ReactorLink;
+use handle::{ReactorLink, Signal, WorkerLink};
 
 /// Descriptors that the process needs besides connections: standard streams, logs, and some
 /// that are open only for a moment.
 const SPARE_DESCRIPTORS: u64 = 16;
 /// Descriptors of a reactor besides its listeners: its poll, a second name of it, its waker.
 const REACTOR_DESCRIPTORS: u64 = 3;
+/// Threads of either kind at most: their numbers are 16 bits wide with room to spare.
+const MAX_THREADS: usize = 1024;
 /// How often another port is tried when port 0 was given for a name with several addresses.
 const PORT_ATTEMPTS: usize = 16;
 
@@ -69,6 +74,7 @@ pub struct Server {
     local_addrs: Vec<SocketAddr>,
     reactors: Vec<Parts>,
     handle: ServerHandle,
+    signals: Receiver<Signal>,
 }
 
 /// What a reactor's thread is started with.
@@ -100,15 +106,19 @@ impl Server {
     pub fn with_config(config: Config) -> Result<Self> {
         let app = App::new(&config)?;
         let settings = settings(&config)?;
-        if config.workers > 0 {
-            return Err(Error::Config(
-                "worker threads are not available in this version: workers must be 0".into(),
-            ));
-        }
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let count = match config.reactors {
-            0 => std::thread::available_parallelism().map_or(1, usize::from),
+            0 => cores,
             count => count,
         };
+        let workers = config.workers.unwrap_or(cores);
+        for (name, count) in [("reactors", count), ("workers", workers)] {
+            if count > MAX_THREADS {
+                return Err(Error::Config(format!(
+                    "{name} must be at most {MAX_THREADS}"
+                )));
+            }
+        }
         let listeners = listen(&config, count)?;
         let local_addrs = listeners
             .first()
@@ -119,7 +129,7 @@ impl Server {
         let population = Population::new(connection_limit(&config, count, local_addrs.len())?);
         let reactors = listeners.into_iter().map(|listeners| {
             let shell = Shell::new()?;
-            let inbox = Arc::new(Inbox::new(shell.wake()?));
+            let inbox = Arc::new(Inbox::new(workers * BATCHES, shell.wake()?));
             Ok(Parts {
                 shell,
                 listeners,
@@ -134,7 +144,11 @@ impl Server {
             inbox: Arc::clone(&parts.inbox),
             stats: Arc::clone(&parts.stats),
         });
-        let handle = ServerHandle::new(links.collect());
+        let workers = (0..workers).map(|_| WorkerLink {
+            load: Arc::default(),
+            activity: Arc::new(Activity::new()),
+        });
+        let (handle, signals) = ServerHandle::new(links.collect(), workers.collect());
         Ok(Self {
             app,
             settings,
@@ -143,6 +157,7 @@ impl Server {
             local_addrs,
             reactors,
             handle,
+            signals,
         })
     }
 

@@ -3,15 +3,25 @@
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, Sender, bounded};
 
 use super::app::App;
 use super::error::{Error, Result};
-use super::handle::ServerHandle;
+use super::handle::{ServerHandle, Signal};
 use super::{Parts, Server};
 use crate::connection::{Context, Front, Settings, ticks};
-use crate::reactor::{Population, Reactor, pin, reserved_slots};
-use crate::worker::{Executor, Inline, Outside};
+use crate::reactor::{
+    BATCHES, Batch, Dispatch, Handoff, Inbox, Load, Population, Reactor, pin, reserved_slots,
+};
+use crate::transport::OsSys;
+use crate::worker::{Executor, Inline, Outside, Worker};
+
+/// What the threads may take beyond the drain deadline before they are left behind.
+const GRACE: Duration = Duration::from_millis(500);
 
 /// A server that runs on threads of its own. Dropping it stops it and waits.
 #[derive(Debug)]
@@ -19,6 +29,8 @@ pub struct Running {
     handle: ServerHandle,
     local_addrs: Vec<SocketAddr>,
     threads: Vec<JoinHandle<Result<()>>>,
+    signals: Receiver<Signal>,
+    drain: Option<Duration>,
 }
 
 impl Running {
@@ -32,7 +44,8 @@ impl Running {
         &self.local_addrs
     }
 
-    /// Waits until the server has ended.
+    /// Waits until the server has ended. A thread that is stuck in a handler is not waited for
+    /// once [`Timeouts::drain`](crate::Timeouts::drain) is over; it is left behind.
     ///
     /// # Errors
     /// [`Error::Reactor`] if an event loop failed; the others were stopped then.
@@ -41,12 +54,54 @@ impl Running {
     }
 
     fn wait(&mut self) -> Result<()> {
+        let mut running: Vec<bool> = vec![true; self.threads.len()];
+        let mut deadline = None;
+        while running.contains(&true) {
+            let signal = match deadline {
+                None => self.signals.recv().ok(),
+                Some(deadline) => self.signals.recv_deadline(deadline).ok(),
+            };
+            match signal {
+                Some(Signal::Ended(index)) => running[index] = false,
+                Some(Signal::Stopping) => {
+                    deadline = self.drain.map(|drain| Instant::now() + drain + GRACE);
+                }
+                None => break,
+            }
+        }
         let mut result = Ok(());
-        for thread in self.threads.drain(..) {
+        for (thread, running) in self.threads.drain(..).zip(running) {
+            if running {
+                let name = thread.thread().name().unwrap_or("a thread");
+                log::error!("{name} is stuck in a handler and is left behind");
+                continue;
+            }
             let ended = thread.join().unwrap_or_else(|_| Err(thread_died()));
             result = result.and(ended);
         }
         result
+    }
+
+    /// Starts a thread that says when it ends, and stops the server if it fails.
+    fn start(
+        &mut self,
+        name: String,
+        work: impl FnOnce() -> Result<()> + Send + 'static,
+    ) -> Result<()> {
+        let handle = self.handle();
+        let index = self.threads.len();
+        let body = move || {
+            let result = catch_unwind(AssertUnwindSafe(work));
+            let result = result.unwrap_or_else(|_| Err(thread_died()));
+            if result.is_err() {
+                handle.stop();
+            }
+            handle.ended(index);
+            result
+        };
+        let thread = std::thread::Builder::new().name(name).spawn(body);
+        self.threads.push(thread.map_err(Error::Reactor)?);
+        Ok(())
     }
 }
 
@@ -74,77 +129,106 @@ impl Server {
             handle: self.handle,
             local_addrs: self.local_addrs,
             threads: Vec::new(),
+            signals: self.signals,
+            drain: self.config.timeouts.drain,
         };
+        let shared = Shared {
+            slots: reserved_slots(&self.population),
+            app,
+            settings: self.settings,
+            population: self.population,
+            drain: self.config.timeouts.drain.map(ticks),
+            pin: self.config.pin,
+        };
+        let inboxes: Arc<[Arc<Inbox>]> = self
+            .reactors
+            .iter()
+            .map(|parts| Arc::clone(&parts.inbox))
+            .collect();
+        let mut lanes = Vec::new();
+        for (index, link) in running.handle().workers().iter().enumerate() {
+            let (sender, batches) = bounded::<Box<Batch>>(inboxes.len() * BATCHES);
+            lanes.push((sender, Arc::clone(&link.load)));
+            let load = Arc::clone(&link.load);
+            let outsides = inboxes
+                .iter()
+                .enumerate()
+                .map(|(reactor, inbox)| shared.outside(reactor, inbox))
+                .collect();
+            let activity = Arc::clone(&link.activity);
+            let inboxes = Arc::clone(&inboxes);
+            let (app, slots) = (Arc::clone(&shared.app), shared.slots);
+            running.start(format!("worker-{index}"), move || {
+                // Handlers need not be `Send`: they are made here and never leave.
+                let executor = Executor::new(app, outsides, load, slots);
+                Worker::new(executor).run(&batches, &inboxes, &activity);
+                Ok(())
+            })?;
+        }
         for (index, parts) in self.reactors.into_iter().enumerate() {
-            let job = Job {
-                index,
-                parts,
-                app: Arc::clone(&app),
-                settings: self.settings.clone(),
-                population: self.population.clone(),
-                drain: self.config.timeouts.drain.map(ticks),
-                pin: self.config.pin,
-            };
-            let handle = running.handle();
-            let thread = std::thread::Builder::new()
-                .name(format!("reactor-{index}"))
-                .spawn(move || {
-                    let result = catch_unwind(AssertUnwindSafe(|| job.run()))
-                        .unwrap_or_else(|_| Err(thread_died()));
-                    if result.is_err() {
-                        handle.stop();
-                    }
-                    result
-                })
-                .map_err(Error::Reactor)?;
-            running.threads.push(thread);
+            let shared = shared.clone();
+            let lanes = lanes.clone();
+            running.start(format!("reactor-{index}"), move || {
+                shared.react(index, parts, lanes)
+            })?;
         }
         Ok(running)
     }
 }
 
-/// What one reactor's thread does.
-struct Job {
-    index: usize,
-    parts: Parts,
+type Lanes = Vec<(Sender<Box<Batch>>, Load)>;
+
+/// What all reactors are started with.
+#[derive(Clone)]
+struct Shared {
     app: Arc<App>,
     settings: Settings,
     population: Population,
+    slots: usize,
     drain: Option<u32>,
     pin: bool,
 }
 
-impl Job {
-    fn run(self) -> Result<()> {
-        if self.pin {
-            pin(self.index).map_err(Error::Reactor)?;
+impl Shared {
+    fn outside(&self, reactor: usize, inbox: &Arc<Inbox>) -> Outside {
+        Outside {
+            reactor: reactor as u16,
+            inbox: Arc::clone(inbox),
+            outbox: self.settings.outbox,
         }
+    }
+
+    /// The body of a reactor's thread.
+    fn react(self, index: usize, parts: Parts, lanes: Lanes) -> Result<()> {
+        if self.pin {
+            pin(index).map_err(Error::Reactor)?;
+        }
+        let sys = parts.shell.sys().map_err(Error::Reactor)?;
+        for (at, listener) in parts.listeners.iter().enumerate() {
+            sys.register_listener(listener, at)
+                .map_err(Error::Reactor)?;
+        }
+        if lanes.is_empty() {
+            let outsides = [self.outside(index, &parts.inbox)].into();
+            let load = Load::new(AtomicUsize::new(0));
+            let executor = Executor::new(Arc::clone(&self.app), outsides, load, self.slots);
+            self.turn(parts, sys, Inline::new(executor))
+        } else {
+            let now = parts.shell.now();
+            let dispatch = Dispatch::new(index as u16, lanes, Arc::clone(&parts.inbox), now);
+            self.turn(parts, sys, dispatch)
+        }
+    }
+
+    fn turn(self, parts: Parts, sys: OsSys, delivery: impl Handoff) -> Result<()> {
         let Parts {
             mut shell,
             listeners,
             inbox,
             stats,
-        } = self.parts;
-        let sys = shell.sys().map_err(Error::Reactor)?;
-        for (at, listener) in listeners.iter().enumerate() {
-            sys.register_listener(listener, at)
-                .map_err(Error::Reactor)?;
-        }
-        let outside = Outside {
-            reactor: self.index as u16,
-            inbox: Arc::clone(&inbox),
-            outbox: self.settings.outbox,
-        };
-        let slots = reserved_slots(&self.population);
-        let executor = Executor::new(Arc::clone(&self.app), outside, slots);
+        } = parts;
         let front: Arc<dyn Front> = self.app;
-        let cx = Context::new(
-            sys,
-            Inline::new(executor),
-            front,
-            self.settings,
-            shell.now(),
-        );
+        let cx = Context::new(sys, delivery, front, self.settings, shell.now());
         let mut reactor = Reactor::new(listeners, self.population, inbox, stats, self.drain, cx);
         shell.run(&mut reactor).map_err(Error::Reactor)
     }

@@ -1,11 +1,12 @@
 //! Figures of a running server.
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use crate::reactor::Stats;
 
 /// Figures of a running server, summed over its reactors.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ServerStats {
     /// Connections at the moment, unfinished handshakes included.
@@ -17,16 +18,37 @@ pub struct ServerStats {
     /// Bytes of memory held for connections beyond their fixed cost: partial messages, unsent
     /// output, unfinished requests.
     pub memory: u64,
+    /// The workers, in the order of their numbers; empty if handlers run on the reactors.
+    pub workers: Vec<WorkerStats>,
+}
+
+/// Figures of one worker.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct WorkerStats {
+    /// Connections whose handlers live there.
+    pub connections: usize,
+    /// How long the batch of events under way has been there, to the millisecond; zero between
+    /// two batches. Many seconds mean that a handler is stuck.
+    pub busy_for: Duration,
 }
 
 impl ServerStats {
-    pub(super) fn sum<'a>(reactors: impl Iterator<Item = &'a Stats>) -> Self {
+    pub(super) fn new<'a>(
+        reactors: impl Iterator<Item = &'a Stats>,
+        workers: Vec<WorkerStats>,
+    ) -> Self {
         let load = |field: &AtomicU64| field.load(Ordering::Relaxed);
-        reactors.fold(Self::default(), |sum, stats| Self {
+        let sum = Self {
+            workers,
+            ..Self::default()
+        };
+        reactors.fold(sum, |sum, stats| Self {
             connections: sum.connections + load(&stats.connections),
             accepted: sum.accepted + load(&stats.accepted),
             messages: sum.messages + load(&stats.messages),
             memory: sum.memory + load(&stats.memory),
+            workers: sum.workers,
         })
     }
 }

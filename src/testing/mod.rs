@@ -200,14 +200,14 @@ impl Pair {
         };
         let network = Network::default();
         let now = Tick(0);
-        let inbox = Arc::new(Inbox::new(Box::new(|| {})));
+        let inbox = Arc::new(Inbox::new(0, Box::new(|| {})));
         let stats = Arc::new(Stats::default());
         let outside = Outside {
             reactor: 0,
             inbox: Arc::clone(&inbox),
             outbox: settings.outbox,
         };
-        let executor = Executor::new(Arc::clone(&app), outside, 0);
+        let executor = Executor::new(Arc::clone(&app), [outside].into(), Arc::default(), 0);
         let cx = Context::new(network.clone(), Inline::new(executor), app, settings, now);
         let population = Population::new(self.config.limits.max_connections.unwrap_or(16));
         let drain = self.config.timeouts.drain.map(ticks);

@@ -4,14 +4,14 @@ use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use slab::Slab;
 
 use super::output::{Output, Outside};
-use crate::connection::{Body, CloseReason, Link, Op, Replies, Target};
-use crate::protocol::{
-    CloseCode, MessageKind, Request, UpgradeRequest, encode_switching_protocols,
-};
+use crate::connection::{Body, Cause, CloseReason, Link, Op, Replies, Target};
+use crate::protocol::{CloseCode, MessageKind, Request, UpgradeRequest};
+use crate::reactor::Load;
 use crate::transport::Token;
 
 /// What runs for connections; the layer above gives handlers and routes this shape.
@@ -48,6 +48,8 @@ pub(super) struct Meta {
     pub(super) closing: bool,
     /// There is a link.
     linked: bool,
+    /// Bytes of output so far, modulo 2^32.
+    pub(super) produced: u32,
 }
 
 impl Meta {
@@ -61,6 +63,7 @@ impl Meta {
             port: remote.port(),
             closing: false,
             linked: false,
+            produced: 0,
         }
     }
 
@@ -93,68 +96,95 @@ impl Links {
 
 pub(crate) struct Executor<A: Application> {
     application: Arc<A>,
-    outside: Outside,
+    /// One for each reactor whose connections are served here.
+    outsides: Arc<[Outside]>,
     slots: Slab<Slot<A::Session>>,
     links: Links,
+    /// Connections placed here, for whoever places the next.
+    load: Load,
+}
+
+/// Where one event's output goes.
+pub(crate) struct Sink<'a> {
+    /// The position of the connection's reactor.
+    pub(crate) reactor: u16,
+    pub(crate) replies: &'a mut Replies,
 }
 
 impl<A: Application> Executor<A> {
     /// `capacity`: connections to reserve address space for.
-    pub(crate) fn new(application: Arc<A>, outside: Outside, capacity: usize) -> Self {
+    pub(crate) fn new(
+        application: Arc<A>,
+        outsides: Arc<[Outside]>,
+        load: Load,
+        capacity: usize,
+    ) -> Self {
         Self {
             application,
-            outside,
+            outsides,
             slots: Slab::with_capacity(capacity),
             links: Links::default(),
+            load,
         }
+    }
+
+    /// Counts a connection that will be opened here.
+    pub(crate) fn place(&mut self) {
+        self.load.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Asks the route's factory; on acceptance the response and what `on_open` sends leave
     /// together.
     pub(crate) fn open(
         &mut self,
-        token: Token,
+        to: Target,
         request: &Request<'_>,
         upgrade: &UpgradeRequest,
         remote: SocketAddr,
-        out: &mut Replies,
+        sink: Sink<'_>,
     ) {
-        out.begin(token);
+        sink.replies.begin(to.token, 0);
         let application = &self.application;
         let decision = catch_unwind(AssertUnwindSafe(|| application.open(request, remote)));
         let response = match decision {
-            Ok(Ok(acceptance)) => {
-                let entry = self.slots.vacant_entry();
-                let slot = entry.key() as u32;
-                out.push(Op::Accept { slot });
-                let headers = acceptance.headers.iter();
-                out.raw(|arena| {
-                    encode_switching_protocols(
-                        arena,
-                        &upgrade.key,
-                        acceptance.subprotocol.as_deref(),
-                        headers.map(|(name, value)| (name.as_str(), value.as_str())),
-                    );
-                });
-                entry.insert(Slot {
-                    session: Some(acceptance.session),
-                    meta: Meta::new(remote),
-                });
-                let to = Target {
-                    token,
-                    slot,
-                    backlog: 0,
-                };
-                return self.run(to, out, A::opened);
-            }
+            Ok(Ok(acceptance)) => return self.accept(to, acceptance, upgrade, remote, sink),
             Ok(Err(response)) => response,
             Err(_) => {
                 log::error!("the factory of {} panicked", request.path());
                 self.application.failed()
             }
         };
-        out.push(Op::Refuse);
-        out.raw(|arena| arena.extend_from_slice(&response));
+        self.load.fetch_sub(1, Ordering::Relaxed);
+        sink.replies.push(Op::Refuse);
+        sink.replies.raw(|arena| arena.extend_from_slice(&response));
+    }
+
+    fn accept(
+        &mut self,
+        to: Target,
+        acceptance: Acceptance<A::Session>,
+        upgrade: &UpgradeRequest,
+        remote: SocketAddr,
+        sink: Sink<'_>,
+    ) {
+        let slot = self.slots.insert(Slot {
+            session: Some(acceptance.session),
+            meta: Meta::new(remote),
+        }) as u32;
+        sink.replies.push(Op::Accept {
+            slot,
+            worker: to.worker,
+        });
+        let to = Target { slot, ..to };
+        self.run(to, 0, sink, |session, mut output| {
+            let headers = acceptance.headers.iter();
+            output.switch_protocols(
+                &upgrade.key,
+                acceptance.subprotocol.as_deref(),
+                headers.map(|(name, value)| (name.as_str(), value.as_str())),
+            );
+            A::opened(session, output);
+        });
     }
 
     #[inline]
@@ -163,49 +193,49 @@ impl<A: Application> Executor<A> {
         to: Target,
         kind: MessageKind,
         body: Body<'_>,
-        out: &mut Replies,
+        sink: Sink<'_>,
     ) {
-        self.run(to, out, |session, output| {
+        let delivered = body.as_bytes().len();
+        self.run(to, delivered, sink, |session, output| {
             A::message(session, output, kind, body);
         });
     }
 
-    pub(crate) fn timer(&mut self, to: Target, out: &mut Replies) {
-        self.run(to, out, A::timer);
+    pub(crate) fn timer(&mut self, to: Target, sink: Sink<'_>) {
+        self.run(to, 0, sink, A::timer);
     }
 
-    pub(crate) fn drain(&mut self, to: Target, out: &mut Replies) {
-        self.run(to, out, A::drain);
+    pub(crate) fn drain(&mut self, to: Target, sink: Sink<'_>) {
+        self.run(to, 0, sink, A::drain);
     }
 
     /// Closes on behalf of a handle, unless a Close frame has been sent.
-    pub(crate) fn close(&mut self, to: Target, code: CloseCode, reason: &str, out: &mut Replies) {
-        self.run(to, out, |_, mut output| {
+    pub(crate) fn close(&mut self, to: Target, code: CloseCode, reason: &str, sink: Sink<'_>) {
+        self.run(to, 0, sink, |_, mut output| {
             output.close(Some(code), reason);
         });
     }
 
     /// The last event of a connection: its handler learns how it ended, and goes.
-    pub(crate) fn end(&mut self, to: Target, reason: CloseReason, out: &mut Replies) {
-        out.begin(to.token);
+    pub(crate) fn end(&mut self, to: Target, reason: CloseReason, sink: Sink<'_>) {
+        sink.replies.begin(to.token, 0);
         if let Some(mut slot) = self.slots.try_remove(to.slot as usize) {
+            self.load.fetch_sub(1, Ordering::Relaxed);
             let reason = if slot.meta.closing {
                 reason.of_closing()
             } else {
                 if let Some((code, text)) = reason.answer() {
-                    out.close_frame(code, text);
+                    sink.replies.close_frame(code, text);
                 }
                 reason
             };
             slot.meta.closing = true;
             if let Some(mut session) = slot.session {
                 let output = Output {
-                    token: to.token,
-                    slot: to.slot,
-                    backlog: to.backlog,
+                    to,
                     meta: &mut slot.meta,
-                    replies: out,
-                    outside: &self.outside,
+                    replies: &mut *sink.replies,
+                    outside: &self.outsides[usize::from(sink.reactor)],
                     links: &mut self.links,
                 };
                 let closed = catch_unwind(AssertUnwindSafe(|| {
@@ -222,7 +252,21 @@ impl<A: Application> Executor<A> {
                 link.end();
             }
         }
-        out.push(Op::End);
+        sink.replies.push(Op::End);
+    }
+
+    /// Ends every connection that is left, because the reactors have gone.
+    pub(crate) fn finish(&mut self) {
+        let mut replies = Replies::default();
+        let left: Vec<usize> = self.slots.iter().map(|(slot, _)| slot).collect();
+        for slot in left {
+            let to = Target::new(Token::WAKER, slot as u32, 0);
+            let sink = Sink {
+                reactor: 0,
+                replies: &mut replies,
+            };
+            self.end(to, CloseReason::new(Cause::Shutdown), sink);
+        }
     }
 
     /// Runs one event of a handler. If the handler panics, its connection ends with 1011 and
@@ -231,9 +275,11 @@ impl<A: Application> Executor<A> {
     fn run(
         &mut self,
         to: Target,
-        out: &mut Replies,
+        delivered: usize,
+        sink: Sink<'_>,
         event: impl FnOnce(&mut A::Session, Output<'_>),
     ) {
+        sink.replies.begin(to.token, delivered);
         let Some(slot) = self.slots.get_mut(to.slot as usize) else {
             return;
         };
@@ -243,24 +289,21 @@ impl<A: Application> Executor<A> {
         if slot.meta.closing {
             return;
         }
-        out.begin(to.token);
         let output = Output {
-            token: to.token,
-            slot: to.slot,
-            backlog: to.backlog,
+            to,
             meta: &mut slot.meta,
-            replies: out,
-            outside: &self.outside,
+            replies: &mut *sink.replies,
+            outside: &self.outsides[usize::from(sink.reactor)],
             links: &mut self.links,
         };
         let outcome = catch_unwind(AssertUnwindSafe(|| event(session, output)));
         if outcome.is_err() {
-            self.panicked(to, out);
+            self.panicked(to, sink);
         }
     }
 
     #[cold]
-    fn panicked(&mut self, to: Target, out: &mut Replies) {
+    fn panicked(&mut self, to: Target, sink: Sink<'_>) {
         let slot = &mut self.slots[to.slot as usize];
         log::error!(
             "a handler panicked; closing {} with 1011",
@@ -268,8 +311,9 @@ impl<A: Application> Executor<A> {
         );
         if !slot.meta.closing {
             slot.meta.closing = true;
-            out.close_frame(Some(CloseCode::INTERNAL_ERROR), "internal error");
-            out.push(Op::Close);
+            sink.replies
+                .close_frame(Some(CloseCode::INTERNAL_ERROR), "internal error");
+            sink.replies.push(Op::Close);
         }
         if let Some(session) = slot.session.take() {
             discard(session);

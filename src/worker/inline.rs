@@ -2,10 +2,10 @@
 
 use std::net::SocketAddr;
 
-use super::executor::{Application, Executor};
-use crate::connection::{Body, CloseReason, Delivery, Replies, Target};
+use super::executor::{Application, Executor, Sink};
+use crate::connection::{Body, CloseReason, Delivery, Replies, Target, Tick};
 use crate::protocol::{CloseCode, MessageKind, Payload, Request, UpgradeRequest};
-use crate::transport::Token;
+use crate::reactor::{Batch, Handoff};
 
 pub(crate) struct Inline<A: Application> {
     executor: Executor<A>,
@@ -19,18 +19,38 @@ impl<A: Application> Inline<A> {
             replies: Replies::default(),
         }
     }
+
+    #[inline]
+    fn parts(&mut self) -> (&mut Executor<A>, Sink<'_>) {
+        let sink = Sink {
+            reactor: 0,
+            replies: &mut self.replies,
+        };
+        (&mut self.executor, sink)
+    }
 }
 
 impl<A: Application> Delivery for Inline<A> {
+    fn place(&mut self) -> u16 {
+        self.executor.place();
+        0
+    }
+
+    #[inline]
+    fn has_room(&self, _worker: u16) -> bool {
+        true
+    }
+
     fn open(
         &mut self,
-        token: Token,
+        to: Target,
+        _head: &[u8],
         request: &Request<'_>,
         upgrade: &UpgradeRequest,
         remote: SocketAddr,
     ) {
-        self.executor
-            .open(token, request, upgrade, remote, &mut self.replies);
+        let (executor, sink) = self.parts();
+        executor.open(to, request, upgrade, remote, sink);
     }
 
     #[inline]
@@ -39,26 +59,41 @@ impl<A: Application> Delivery for Inline<A> {
             Payload::Borrowed(bytes) => Body::Borrowed(bytes),
             Payload::Owned(bytes) => Body::Owned(bytes.into()),
         };
-        self.executor.message(to, kind, body, &mut self.replies);
+        let (executor, sink) = self.parts();
+        executor.message(to, kind, body, sink);
     }
 
     fn timer(&mut self, to: Target) {
-        self.executor.timer(to, &mut self.replies);
+        let (executor, sink) = self.parts();
+        executor.timer(to, sink);
     }
 
     fn drain(&mut self, to: Target) {
-        self.executor.drain(to, &mut self.replies);
+        let (executor, sink) = self.parts();
+        executor.drain(to, sink);
     }
 
     fn close(&mut self, to: Target, code: CloseCode, reason: &str) {
-        self.executor.close(to, code, reason, &mut self.replies);
+        let (executor, sink) = self.parts();
+        executor.close(to, code, reason, sink);
     }
 
     fn end(&mut self, to: Target, reason: CloseReason) {
-        self.executor.end(to, reason, &mut self.replies);
+        let (executor, sink) = self.parts();
+        executor.end(to, reason, sink);
     }
+}
 
+impl<A: Application> Handoff for Inline<A> {
     fn replies(&mut self) -> &mut Replies {
         &mut self.replies
+    }
+
+    fn returned(&mut self, _batch: Box<Batch>) {}
+
+    fn flush(&mut self, _now: Tick) {}
+
+    fn deadline(&self) -> Option<Tick> {
+        None
     }
 }

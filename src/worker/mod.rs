@@ -3,7 +3,9 @@
 mod executor;
 mod inline;
 mod output;
+mod thread;
 
 pub(crate) use executor::{Acceptance, Application, Executor};
 pub(crate) use inline::Inline;
 pub(crate) use output::{Output, Outside, Sending};
+pub(crate) use thread::{Activity, Worker};

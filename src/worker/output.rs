@@ -5,14 +5,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::executor::{Links, Meta};
-use crate::connection::{Body, Link, Op, Replies, ticks};
-use crate::protocol::{CloseCode, MessageKind};
+use crate::connection::{Body, Link, Op, READ_BUFFER, Replies, Target, ticks};
+use crate::protocol::{CloseCode, MessageKind, encode_switching_protocols};
 use crate::reactor::Inbox;
 use crate::transport::Token;
 
-/// Bytes beyond the outbox limit that answers to messages already under way may take: what one
-/// read brings. A handler that answers each message with at most as much is never refused.
-const IN_FLIGHT: usize = crate::connection::READ_BUFFER;
+/// Bytes beyond the outbox limit that answers to messages already under way may take: what may
+/// be in flight, and what one read adds to it. A handler that answers each message with at most
+/// as much is never refused.
+const IN_FLIGHT: usize = 2 * READ_BUFFER;
 
 /// What became of a message given to `send`.
 pub(crate) enum Sending {
@@ -21,7 +22,7 @@ pub(crate) enum Sending {
     Closing,
 }
 
-/// What handlers of one reactor can reach beyond their own connection.
+/// What handlers of one reactor's connections can reach beyond their own.
 #[derive(Clone)]
 pub(crate) struct Outside {
     pub(crate) reactor: u16,
@@ -32,9 +33,7 @@ pub(crate) struct Outside {
 
 /// The connection whose event is being handled.
 pub(crate) struct Output<'a> {
-    pub(super) token: Token,
-    pub(super) slot: u32,
-    pub(super) backlog: usize,
+    pub(super) to: Target,
     pub(super) meta: &'a mut Meta,
     pub(super) replies: &'a mut Replies,
     pub(super) outside: &'a Outside,
@@ -51,7 +50,7 @@ impl Output<'_> {
             self.replies.want_drain();
             return Sending::OverLimit;
         }
-        self.replies.message(kind, body);
+        self.produce(|replies| replies.message(kind, body));
         Sending::Queued
     }
 
@@ -61,14 +60,37 @@ impl Output<'_> {
             return false;
         }
         self.meta.closing = true;
-        self.replies.close_frame(code, reason);
+        self.produce(|replies| replies.close_frame(code, reason));
         self.replies.push(Op::Close);
         true
     }
 
+    /// Accepts the handshake (RFC 6455 section 4.2.2).
+    pub(super) fn switch_protocols<'h>(
+        &mut self,
+        key: &[u8],
+        subprotocol: Option<&str>,
+        headers: impl Iterator<Item = (&'h str, &'h str)>,
+    ) {
+        self.produce(|replies| {
+            replies.raw(|arena| encode_switching_protocols(arena, key, subprotocol, headers));
+        });
+    }
+
+    /// Counts what is written, to know how much of it has reached the connection.
+    #[inline]
+    fn produce(&mut self, write: impl FnOnce(&mut Replies)) {
+        let before = self.replies.written();
+        write(self.replies);
+        let written = (self.replies.written() - before) as u32;
+        self.meta.produced = self.meta.produced.wrapping_add(written);
+    }
+
+    /// What waits in the outbox, and what is on its way there.
     #[inline]
     pub(crate) fn buffered_amount(&self) -> usize {
-        self.backlog + self.replies.group_bytes()
+        let under_way = self.meta.produced.wrapping_sub(self.to.applied);
+        self.to.backlog as usize + under_way as usize
     }
 
     pub(crate) fn set_timer(&mut self, after: Option<Duration>) {
@@ -80,7 +102,7 @@ impl Output<'_> {
     }
 
     pub(crate) fn token(&self) -> Token {
-        self.token
+        self.to.token
     }
 
     pub(crate) fn outside(&self) -> &Outside {
@@ -88,6 +110,6 @@ impl Output<'_> {
     }
 
     pub(crate) fn link(&mut self) -> Arc<Link> {
-        self.links.get(self.token, self.slot, self.meta)
+        self.links.get(self.to.token, self.to.slot, self.meta)
     }
 }

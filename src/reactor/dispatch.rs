@@ -1,0 +1,232 @@
+//! The reactor's side of the way to the workers.
+//!
+//! Batches are the credits: at most [`IN_FLIGHT`] of them are with a worker at any time, and
+//! one is being filled. While all are away, the one being filled goes on collecting; once it
+//! is full, the worker's connections are not read until one comes back. Nothing ever blocks,
+//! and events that are not input (timers, ends) always find room.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use crossbeam_channel::Sender;
+
+use super::batch::{Batch, Rare};
+use super::inbox::Inbox;
+use crate::connection::{CloseReason, Delivery, Replies, Target, Tick};
+use crate::protocol::{CloseCode, MessageKind, Payload, Request, UpgradeRequest};
+
+/// Batches of one reactor that are with one worker at most.
+const IN_FLIGHT: usize = 4;
+/// Batches there are for each pair of a reactor and a worker.
+pub(crate) const BATCHES: usize = IN_FLIGHT + 1;
+/// Payload bytes with which a batch leaves before the turn ends, and above which no further
+/// input is collected while no batch may leave.
+const FULL: usize = 256 * 1024;
+/// Ticks (milliseconds) after which a worker that returns nothing is reported as stuck.
+const STUCK_AFTER: u32 = 5_000;
+
+/// How a reactor gets back what handlers answer.
+pub(crate) trait Handoff: Delivery {
+    /// The answers to what was delivered so far, when handlers run right here.
+    fn replies(&mut self) -> &mut Replies;
+    /// A worker has answered this batch, and its replies have been carried out.
+    fn returned(&mut self, batch: Box<Batch>);
+    /// The end of a turn: what was collected leaves.
+    fn flush(&mut self, now: Tick);
+    /// When [`flush`](Self::flush) has to be called again, whatever happens.
+    fn deadline(&self) -> Option<Tick>;
+}
+
+/// Connections of a worker, over all reactors.
+pub(crate) type Load = Arc<AtomicUsize>;
+
+/// The way to one worker.
+pub(crate) struct Lane {
+    sender: Sender<Box<Batch>>,
+    load: Load,
+    filling: Box<Batch>,
+    spare: Vec<Box<Batch>>,
+    away: usize,
+    /// When the worker last returned a batch, or was sent one while it had none.
+    progress: Tick,
+    reported: bool,
+}
+
+impl Lane {
+    fn is_stuck(&self, now: Tick) -> bool {
+        self.away > 0 && now.since(self.progress) >= STUCK_AFTER
+    }
+}
+
+pub(crate) struct Dispatch {
+    lanes: Vec<Lane>,
+    inbox: Arc<Inbox>,
+    now: Tick,
+    /// Always empty: workers answer through the inbox.
+    replies: Replies,
+}
+
+impl Dispatch {
+    /// `workers`: the queue and the load of each. A queue must have room for [`BATCHES`] of
+    /// every reactor.
+    pub(crate) fn new(
+        reactor: u16,
+        workers: impl IntoIterator<Item = (Sender<Box<Batch>>, Load)>,
+        inbox: Arc<Inbox>,
+        now: Tick,
+    ) -> Self {
+        let lane = |(worker, (sender, load)): (usize, (Sender<Box<Batch>>, Load))| {
+            let batch = || Box::new(Batch::new(reactor, worker as u16));
+            Lane {
+                sender,
+                load,
+                filling: batch(),
+                spare: (0..IN_FLIGHT).map(|_| batch()).collect(),
+                away: 0,
+                progress: now,
+                reported: false,
+            }
+        };
+        Self {
+            lanes: workers.into_iter().enumerate().map(lane).collect(),
+            inbox,
+            now,
+            replies: Replies::default(),
+        }
+    }
+
+    fn lane(&mut self, to: Target) -> &mut Batch {
+        &mut self.lanes[usize::from(to.worker)].filling
+    }
+
+    /// Sends a lane's batch away, if there is something in it and a credit left.
+    fn send(&mut self, worker: usize) {
+        let lane = &mut self.lanes[worker];
+        if lane.filling.is_empty() || self.inbox.is_over() {
+            return;
+        }
+        let Some(spare) = lane.spare.pop() else {
+            return;
+        };
+        if lane.away == 0 {
+            lane.progress = self.now;
+        }
+        lane.away += 1;
+        let batch = std::mem::replace(&mut lane.filling, spare);
+        // There is room for every batch there is; without a receiver the server is ending.
+        if lane.sender.try_send(batch).is_err() {
+            log::debug!("worker {worker} has ended");
+        }
+    }
+}
+
+impl Delivery for Dispatch {
+    fn place(&mut self) -> u16 {
+        let loads = self
+            .lanes
+            .iter()
+            .map(|lane| lane.load.load(Ordering::Relaxed));
+        let least = loads.enumerate().min_by_key(|&(_, load)| load);
+        let worker = least.map_or(0, |(worker, _)| worker);
+        self.lanes[worker].load.fetch_add(1, Ordering::Relaxed);
+        worker as u16
+    }
+
+    #[inline]
+    fn has_room(&self, worker: u16) -> bool {
+        let lane = &self.lanes[usize::from(worker)];
+        lane.filling.bytes() < FULL
+    }
+
+    fn open(
+        &mut self,
+        to: Target,
+        head: &[u8],
+        _request: &Request<'_>,
+        _upgrade: &UpgradeRequest,
+        remote: SocketAddr,
+    ) {
+        let head = head.to_vec();
+        self.lane(to).rare(to, Rare::Open { head, remote });
+    }
+
+    #[inline]
+    fn message(&mut self, to: Target, kind: MessageKind, payload: Payload<'_>) {
+        let batch = self.lane(to);
+        batch.message(to, kind, payload);
+        if batch.bytes() >= FULL {
+            self.send(usize::from(to.worker));
+        }
+    }
+
+    fn timer(&mut self, to: Target) {
+        self.lane(to).timer(to);
+    }
+
+    fn drain(&mut self, to: Target) {
+        self.lane(to).drain(to);
+    }
+
+    fn close(&mut self, to: Target, code: CloseCode, reason: &str) {
+        let reason = reason.to_owned();
+        self.lane(to).rare(to, Rare::Close { code, reason });
+    }
+
+    fn end(&mut self, to: Target, reason: CloseReason) {
+        self.lane(to).rare(to, Rare::End(reason));
+    }
+}
+
+impl Handoff for Dispatch {
+    fn replies(&mut self) -> &mut Replies {
+        &mut self.replies
+    }
+
+    fn returned(&mut self, batch: Box<Batch>) {
+        let now = self.now;
+        let lane = &mut self.lanes[usize::from(batch.worker)];
+        lane.spare.push(batch);
+        lane.away -= 1;
+        lane.progress = now;
+        if std::mem::take(&mut lane.reported) {
+            log::warn!("a worker that was stuck goes on");
+        }
+    }
+
+    fn flush(&mut self, now: Tick) {
+        self.now = now;
+        for worker in 0..self.lanes.len() {
+            self.send(worker);
+            let lane = &mut self.lanes[worker];
+            if lane.is_stuck(now) && !std::mem::replace(&mut lane.reported, true) {
+                log::error!(
+                    "worker {worker} is stuck: a handler has been running for {} s",
+                    now.since(lane.progress) / 1000
+                );
+            }
+        }
+    }
+
+    fn deadline(&self) -> Option<Tick> {
+        let unreported = self
+            .lanes
+            .iter()
+            .filter(|lane| lane.away > 0 && !lane.reported);
+        unreported.fold(None, |earliest, lane| {
+            Some(lane.progress.after(STUCK_AFTER).earlier(earliest))
+        })
+    }
+}
+
+impl Drop for Dispatch {
+    /// The reactor ends: what was collected is still delivered.
+    fn drop(&mut self) {
+        for lane in &mut self.lanes {
+            if !lane.filling.is_empty() {
+                let batch = std::mem::take(&mut lane.filling);
+                let _ = lane.sender.try_send(batch);
+            }
+        }
+    }
+}
