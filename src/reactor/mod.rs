@@ -152,10 +152,7 @@ impl<S: Sys, D: Handoff> Reactor<S, D> {
                 return;
             };
             let mut budget = READ_BUDGET;
-            loop {
-                let Some(connection) = find(&mut self.connections, token) else {
-                    break;
-                };
+            while let Some(connection) = find(&mut self.connections, token) {
                 connection.dequeue();
                 connection.deliver_drain(token, &mut self.cx);
                 let count = connection.read(token, &mut self.cx);
@@ -208,6 +205,10 @@ impl<S: Sys, D: Handoff> Reactor<S, D> {
             return;
         };
         connection.settle(token, &mut self.cx);
+        if !self.cx.delivery.replies().is_empty() {
+            // Writing failed, and the handler has been told: its answer ends the connection.
+            return self.finish(token);
+        }
         if let Some(at) = connection.rearm(token, &self.cx) {
             self.wheel.arm(token.index, at);
         }

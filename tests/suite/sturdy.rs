@@ -132,7 +132,8 @@ fn expect_end_without_data(client: &mut Client) {
 #[test]
 fn resets_at_any_moment() {
     const RESETS: usize = 2000;
-    let server = Server::start(&[]);
+    // Without help from deadlines: a reset must be noticed when it happens.
+    let server = Server::start(&["--handshake-timeout", "60s", "--close-timeout", "60s"]);
     for _ in 0..20 {
         server.open("/echo").finish();
     }
