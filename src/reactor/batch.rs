@@ -28,21 +28,15 @@ enum Entry {
     Large(MessageKind),
     Timer,
     Drain,
-    Rare,
+    /// Whatever bytes it has, such as the head of a request, end here in the arena.
+    Rare(u32),
 }
 
 /// An event that a connection has once or seldom.
 #[derive(Debug)]
 pub(crate) enum Rare {
-    /// The head of a request, as it came.
-    Open {
-        head: Vec<u8>,
-        remote: SocketAddr,
-    },
-    Close {
-        code: CloseCode,
-        reason: String,
-    },
+    Open { remote: SocketAddr },
+    Close { code: CloseCode, reason: String },
     End(CloseReason),
 }
 
@@ -52,7 +46,8 @@ pub(crate) enum Delivered<'a> {
     Large(MessageKind, Bytes),
     Timer,
     Drain,
-    Rare(Rare),
+    /// With the head of the request, if it is one.
+    Rare(Rare, &'a [u8]),
 }
 
 #[derive(Default)]
@@ -120,9 +115,14 @@ impl Batch {
         self.push(to, Entry::Drain);
     }
 
+    pub(super) fn open(&mut self, to: Target, head: &[u8], remote: SocketAddr) {
+        self.arena.extend_from_slice(head);
+        self.rare(to, Rare::Open { remote });
+    }
+
     pub(super) fn rare(&mut self, to: Target, rare: Rare) {
         self.rare.push(rare);
-        self.push(to, Entry::Rare);
+        self.push(to, Entry::Rare(self.arena.len() as u32));
     }
 
     #[inline]
@@ -156,8 +156,11 @@ impl Batch {
                     ),
                     Entry::Timer => Delivered::Timer,
                     Entry::Drain => Delivered::Drain,
-                    Entry::Rare => {
-                        Delivered::Rare(rare.next().expect("each rare entry has its event"))
+                    Entry::Rare(end) => {
+                        let head = &self.arena[start..end as usize];
+                        start = end as usize;
+                        let event = rare.next().expect("each rare entry has its event");
+                        Delivered::Rare(event, head)
                     }
                 };
                 run(group.to, event, &mut self.replies);

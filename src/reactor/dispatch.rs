@@ -25,6 +25,8 @@ pub(crate) const BATCHES: usize = IN_FLIGHT + 1;
 const FULL: usize = 256 * 1024;
 /// Ticks (milliseconds) after which a worker that returns nothing is reported as stuck.
 const STUCK_AFTER: u32 = 5_000;
+/// Ticks after which a lane without traffic gives the memory of its batches back.
+const QUIET_AFTER: u32 = 1_000;
 
 /// How a reactor gets back what handlers answer.
 pub(crate) trait Handoff: Delivery {
@@ -51,15 +53,36 @@ pub(crate) struct Lane {
     /// When the worker last returned a batch, or was sent one while it had none.
     progress: Tick,
     reported: bool,
+    /// The batches hold no memory worth mentioning.
+    lean: bool,
 }
 
 impl Lane {
-    fn is_stuck(&self, now: Tick) -> bool {
-        self.away > 0 && now.since(self.progress) >= STUCK_AFTER
+    /// How long after its progress the lane is to be looked at, if it is.
+    fn patience(&self) -> Option<u32> {
+        match self.away {
+            0 => (!self.lean).then_some(QUIET_AFTER),
+            _ => (!self.reported).then_some(STUCK_AFTER),
+        }
+    }
+
+    /// Looks at a lane on which nothing has happened for a while.
+    fn overdue(&mut self, reactor: u16, worker: usize, quiet: u32) {
+        if self.away > 0 {
+            self.reported = true;
+            let seconds = quiet / 1000;
+            log::error!("worker {worker} is stuck: a handler has been running for {seconds} s");
+        } else if self.filling.is_empty() {
+            self.lean = true;
+            for batch in self.spare.iter_mut().chain([&mut self.filling]) {
+                **batch = Batch::new(reactor, worker as u16);
+            }
+        }
     }
 }
 
 pub(crate) struct Dispatch {
+    reactor: u16,
     lanes: Vec<Lane>,
     inbox: Arc<Inbox>,
     now: Tick,
@@ -86,9 +109,11 @@ impl Dispatch {
                 away: 0,
                 progress: now,
                 reported: false,
+                lean: true,
             }
         };
         Self {
+            reactor,
             lanes: workers.into_iter().enumerate().map(lane).collect(),
             inbox,
             now,
@@ -113,6 +138,7 @@ impl Dispatch {
             lane.progress = self.now;
         }
         lane.away += 1;
+        lane.lean = false;
         let batch = std::mem::replace(&mut lane.filling, spare);
         // There is room for every batch there is; without a receiver the server is ending.
         if lane.sender.try_send(batch).is_err() {
@@ -147,8 +173,7 @@ impl Delivery for Dispatch {
         _upgrade: &UpgradeRequest,
         remote: SocketAddr,
     ) {
-        let head = head.to_vec();
-        self.lane(to).rare(to, Rare::Open { head, remote });
+        self.lane(to).open(to, head, remote);
     }
 
     #[inline]
@@ -199,23 +224,20 @@ impl Handoff for Dispatch {
         for worker in 0..self.lanes.len() {
             self.send(worker);
             let lane = &mut self.lanes[worker];
-            if lane.is_stuck(now) && !std::mem::replace(&mut lane.reported, true) {
-                log::error!(
-                    "worker {worker} is stuck: a handler has been running for {} s",
-                    now.since(lane.progress) / 1000
-                );
+            let quiet = now.since(lane.progress);
+            if lane.patience().is_some_and(|patience| quiet >= patience) {
+                lane.overdue(self.reactor, worker, quiet);
             }
         }
     }
 
     fn deadline(&self) -> Option<Tick> {
-        let unreported = self
-            .lanes
+        self.lanes
             .iter()
-            .filter(|lane| lane.away > 0 && !lane.reported);
-        unreported.fold(None, |earliest, lane| {
-            Some(lane.progress.after(STUCK_AFTER).earlier(earliest))
-        })
+            .fold(None, |earliest, lane| match lane.patience() {
+                Some(patience) => Some(lane.progress.after(patience).earlier(earliest)),
+                None => earliest,
+            })
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Instant;
 use crossbeam_channel::Receiver;
 
 use super::executor::{Application, Executor, Sink};
-use crate::connection::{Body, Replies, Target};
+use crate::connection::{Body, Target};
 use crate::protocol::{MAX_HEADERS, Request};
 use crate::reactor::{Batch, Delivered, Inbox, Rare};
 
@@ -85,18 +85,17 @@ impl<A: Application> Worker<A> {
                 }
                 Delivered::Timer => self.executor.timer(to, sink),
                 Delivered::Drain => self.executor.drain(to, sink),
-                Delivered::Rare(rare) => self.rare(to, rare, reactor, sink.replies),
+                Delivered::Rare(rare, head) => self.rare(to, rare, head, sink),
             }
         });
     }
 
-    fn rare(&mut self, to: Target, event: Rare, reactor: u16, replies: &mut Replies) {
-        let sink = Sink { reactor, replies };
+    fn rare(&mut self, to: Target, event: Rare, head: &[u8], sink: Sink<'_>) {
         match event {
-            Rare::Open { head, remote } => {
+            Rare::Open { remote } => {
                 let mut storage = [httparse::EMPTY_HEADER; MAX_HEADERS];
                 // The reactor has let it pass: it parses.
-                let request = Request::parse(&head, &mut storage);
+                let request = Request::parse(head, &mut storage);
                 if let Ok(request) = request
                     && let Ok(Some(upgrade)) = request.upgrade()
                 {
