@@ -123,7 +123,12 @@ impl<S: Sys, D: Delivery> Reactor<S, D> {
             let Some(connection) = find(&mut self.connections, token) else {
                 continue;
             };
-            connection.note(event.readable, event.writable, event.read_closed);
+            connection.note(
+                event.readable,
+                event.writable,
+                event.read_closed,
+                self.cx.now,
+            );
             if event.writable {
                 connection.settle(token, &mut self.cx);
                 self.finish(token);

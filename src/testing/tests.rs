@@ -1,12 +1,13 @@
 //! The connection and reactor core, in memory and in virtual time.
 
+mod deadlines;
 mod timers;
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::network::Wire;
-use super::{PATH, Pair, Received, TestPeer};
+use super::{Next, PATH, Pair, Received, TestPeer};
 use crate::protocol::handshake::encode_key;
 use crate::protocol::{ClientHandshake, CloseCode, FrameHeader, Opcode, encode_frame};
 use crate::{CloseReason, Config, Handler, Message, Peer};
@@ -162,6 +163,15 @@ fn happens_after(peer: &mut TestPeer, after: u64, mut happened: impl FnMut(&mut 
     assert!(!happened(peer), "too early");
     peer.advance(millis(1));
     assert!(happened(peer), "too late");
+}
+
+impl TestPeer {
+    /// Takes what has reached the client, once.
+    fn resume_one_window(&mut self) {
+        let bytes = self.wire.read();
+        self.input.extend(bytes);
+        self.run();
+    }
 }
 
 /// The server has let go of everything.
