@@ -101,13 +101,16 @@ impl<T> Connection<T> {
         }
     }
 
-    /// Decodes what came while the handshake was being decided.
+    /// Decodes what came while the handshake was being decided. A handler that closed at once
+    /// still has to hear the peer's Close frame.
     pub(crate) fn read_early<S, D>(&mut self, token: Token, cx: &mut Context<S, D>)
     where
         D: Delivery,
     {
         let Some(cold) = &mut self.cold else { return };
-        if cold.input.is_empty() || !matches!(self.state, State::Open { .. }) {
+        if cold.input.is_empty()
+            || !matches!(self.state, State::Open { .. } | State::Closing { .. })
+        {
             return;
         }
         let mut early = std::mem::take(&mut cold.input);

@@ -205,8 +205,10 @@ impl<S: Sys, D: Delivery> Reactor<S, D> {
                 };
                 let was_open = connection.is_open();
                 connection.apply(token, ops, arena, start, &mut self.cx);
-                if !was_open && connection.is_open() {
-                    connection.start_idle(token, &mut self.cx);
+                if !was_open {
+                    if connection.is_open() {
+                        connection.start_idle(token, &mut self.cx);
+                    }
                     connection.read_early(token, &mut self.cx);
                     if self.draining.is_some() {
                         connection.shut_down(token, &mut self.cx);

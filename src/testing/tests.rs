@@ -1,6 +1,7 @@
 //! The connection and reactor core, in memory and in virtual time.
 
 mod deadlines;
+mod endings;
 mod timers;
 
 use std::sync::{Arc, Mutex};
