@@ -2,6 +2,8 @@
 
 mod deadlines;
 mod endings;
+mod memory;
+mod panics;
 mod timers;
 
 use std::sync::{Arc, Mutex};
