@@ -182,11 +182,17 @@ impl<S: Sys, D: Delivery> Reactor<S, D> {
     /// what waits, sets its timer, and frees it if it has gone.
     #[inline]
     fn finish(&mut self, token: Token) {
-        self.apply();
-        let Some(connection) = find(&mut self.connections, token) else {
-            return;
+        let connection = loop {
+            self.apply();
+            let Some(connection) = find(&mut self.connections, token) else {
+                return;
+            };
+            connection.settle(token, &mut self.cx);
+            // A write that failed has told the handler of the end, and it has answered.
+            if self.cx.delivery.replies().is_empty() {
+                break connection;
+            }
         };
-        connection.settle(token, &mut self.cx);
         if let Some(at) = connection.rearm(token, &self.cx) {
             self.wheel.arm(token.index, at);
         }

@@ -190,6 +190,12 @@ impl Wire {
         }
     }
 
+    /// Bytes the server has not read yet.
+    #[cfg(test)]
+    pub(crate) fn unread(&self) -> usize {
+        self.ends.borrow().input.len()
+    }
+
     /// Ends the client's side of the stream.
     pub(crate) fn shutdown(&self) {
         self.ends.borrow_mut().input_ended = true;

@@ -2,6 +2,7 @@
 
 mod deadlines;
 mod endings;
+mod handles;
 mod memory;
 mod panics;
 mod timers;
@@ -9,7 +10,7 @@ mod timers;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use super::network::Wire;
+use super::network::{Call, Fate, Wire};
 use super::{Next, PATH, Pair, Received, TestPeer};
 use crate::protocol::handshake::encode_key;
 use crate::protocol::{ClientHandshake, CloseCode, FrameHeader, Opcode, encode_frame};
