@@ -389,7 +389,11 @@ impl<S: Sys, D: Delivery> Reactor<S, D> {
             return Next::Never;
         }
         let accepting = self.doors.iter().any(|door| door.ready);
-        if !self.ready.is_empty() || (accepting && self.pause.until().is_none()) {
+        // What the budget left in the inbox sends no further wake-up.
+        if !self.ready.is_empty()
+            || !self.inbox.is_empty()
+            || (accepting && self.pause.until().is_none())
+        {
             return Next::Now;
         }
         let mut at = self.wheel.next();

@@ -86,6 +86,22 @@ fn over_the_limit_is_full_until_the_peer_has_taken_it() {
 }
 
 #[test]
+fn nothing_that_was_accepted_is_forgotten_in_the_inbox() {
+    let (pair, handles) = with_handles(&Log::default());
+    let mut peer = pair.connect().unwrap();
+    let handle = nth(&handles, 0);
+    let mut sent = 0;
+    while handle.send("").is_ok() {
+        sent += 1;
+    }
+    assert!(sent > 5000);
+    // One turn does not take all of them, and nobody else will ask for the next.
+    peer.turn();
+    assert_eq!(peer.next, Next::Now);
+    assert_eq!(receive_all(&mut peer).len(), sent);
+}
+
+#[test]
 fn close_comes_after_what_was_sent_before() {
     let log = Log::default();
     let (pair, handles) = with_handles(&log);
