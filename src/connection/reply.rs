@@ -110,6 +110,8 @@ pub(crate) struct Replies {
     groups: Vec<Group>,
     /// Payloads of frames in the current group, which the arena does not hold.
     apart: usize,
+    /// What sending every message back that the current group answers would take at most.
+    echo: usize,
 }
 
 /// Arena capacity kept from one turn to the next.
@@ -123,6 +125,7 @@ impl Replies {
             return;
         }
         self.apart = 0;
+        self.echo = 0;
         self.groups.push(Group {
             token,
             ops: self.ops.len() as u32,
@@ -135,6 +138,18 @@ impl Replies {
     pub(crate) fn group_bytes(&self) -> usize {
         let start = self.groups.last().map_or(0, |group| group.start as usize);
         self.arena.len() - start + self.apart
+    }
+
+    /// Notes that the current group will answer a message of `len` bytes.
+    #[inline]
+    pub(crate) fn answer(&mut self, len: usize) {
+        self.echo += FrameHeader::MAX_LEN + len;
+    }
+
+    /// Bytes it takes at most to send back every message the current group answers.
+    #[inline]
+    pub(crate) fn echo_bytes(&self) -> usize {
+        self.echo
     }
 
     #[inline]
@@ -222,6 +237,7 @@ impl Replies {
         self.groups.clear();
         self.ops.clear();
         self.apart = 0;
+        self.echo = 0;
         self.arena.clear();
         if self.arena.capacity() > KEPT_ARENA {
             self.arena.shrink_to(KEPT_ARENA);

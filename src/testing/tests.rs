@@ -1,5 +1,6 @@
 //! The connection and reactor core, in memory and in virtual time.
 
+mod backpressure;
 mod deadlines;
 mod endings;
 mod handles;
@@ -46,7 +47,7 @@ enum On<'a> {
     Message(Message<'a>),
     Timer,
     Drain,
-    Close(&'a CloseReason),
+    Close,
 }
 
 /// A handler that keeps a log and does what `react` says.
@@ -92,7 +93,7 @@ impl<F: Fn(&mut Peer<'_>, On<'_>) + 'static> Handler for Probe<F> {
             reason.reason()
         );
         self.log.add(line.trim_end());
-        (self.react)(peer, On::Close(reason));
+        (self.react)(peer, On::Close);
     }
 }
 

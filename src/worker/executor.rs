@@ -166,6 +166,7 @@ impl<A: Application> Executor<A> {
         out: &mut Replies,
     ) {
         self.run(to, out, |session, output| {
+            output.replies.answer(body.as_bytes().len());
             A::message(session, output, kind, body);
         });
     }

@@ -105,7 +105,7 @@ fn in_on_drain() {
 fn in_on_close_the_peer_notices_nothing() {
     let log = Log::default();
     let pair = probe(&log, |peer, on| match on {
-        On::Close(_) => bang(),
+        On::Close => bang(),
         on => obey(peer, on),
     });
     let mut peer = pair.connect().unwrap();

@@ -91,7 +91,7 @@ fn setting_a_timer_while_closing_does_nothing() {
             peer.close(CloseCode::NORMAL, "");
             peer.set_timer(millis(1));
         }
-        On::Close(_) => peer.set_timer(millis(1)),
+        On::Close => peer.set_timer(millis(1)),
         _ => {}
     };
     let mut peer = probe(&log, react).connect().unwrap();
