@@ -3,6 +3,7 @@
 mod backpressure;
 mod deadlines;
 mod endings;
+mod failures;
 mod handles;
 mod memory;
 mod panics;
