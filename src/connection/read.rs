@@ -38,9 +38,13 @@ impl<T> Connection<T> {
                 | State::Closing { .. }
                 | State::Lingering { .. }
         );
-        reads
-            && !self.flags.has(Flags::EOF)
-            && (self.cold.is_none() || self.outbox_len() <= cx.settings.outbox)
+        // Once it was over the limit, most of the outbox has to leave first.
+        let limit = if self.flags.has(Flags::DRAIN_OWED) {
+            cx.settings.low_water()
+        } else {
+            cx.settings.outbox
+        };
+        reads && !self.flags.has(Flags::EOF) && (self.cold.is_none() || self.outbox_len() <= limit)
     }
 
     /// Reads once, if there may be input and the peer takes its answers, and delivers what came.

@@ -32,6 +32,21 @@ fn a_peer_that_stops_reading_is_not_read_until_it_reads_again() {
 }
 
 #[test]
+fn reading_goes_on_when_half_of_the_limit_is_left() {
+    let mut peer = probe(&Log::default(), obey).window(1000).connect().unwrap();
+    peer.stop_reading();
+    peer.send(&*format!("fill {}", LIMIT + 1000));
+    peer.send("waits");
+    let mut waiting = LIMIT + 10;
+    while waiting > LIMIT / 2 {
+        assert!(peer.wire.unread() > 0, "at {waiting}");
+        waiting -= 1000;
+        peer.resume_one_window();
+    }
+    assert_eq!(peer.wire.unread(), 0);
+}
+
+#[test]
 fn a_paused_connection_does_not_keep_the_reactor_awake() {
     let mut peer = probe(&Log::default(), obey).window(100).connect().unwrap();
     peer.stop_reading();
