@@ -146,6 +146,20 @@ fn a_handle_says_gone_after_every_kind_of_end() {
 }
 
 #[test]
+fn a_handle_asked_for_at_the_end_is_gone() {
+    let handles = Handles::default();
+    let list = Arc::clone(&handles);
+    let pair = probe(&Log::default(), move |peer, on| {
+        if let On::Close = on {
+            list.lock().unwrap().push(peer.handle());
+        }
+    });
+    let mut peer = pair.connect().unwrap();
+    peer.reset();
+    assert_eq!(nth(&handles, 0).send("x"), Err(SendError::Gone));
+}
+
+#[test]
 fn a_stale_handle_never_reaches_the_next_connection_of_its_slot() {
     let log = Log::default();
     let (pair, handles) = with_handles(&log);
