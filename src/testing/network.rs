@@ -20,6 +20,10 @@ pub(crate) enum Call {
 }
 
 /// What a call is made to do.
+#[cfg_attr(
+    not(test),
+    expect(dead_code, reason = "only tests of this crate decide about calls")
+)]
 pub(crate) enum Fate {
     /// Proceed, with at most so many bytes.
     Proceed(usize),
@@ -186,6 +190,8 @@ impl Wire {
         bytes
     }
 
+    /// Changes what fits between server and client.
+    #[cfg(test)]
     pub(crate) fn set_window(&self, window: usize) {
         let starved = {
             let mut ends = self.ends.borrow_mut();
