@@ -145,10 +145,7 @@ impl<S: Sys, D: Delivery> Reactor<S, D> {
                 return;
             };
             let mut budget = READ_BUDGET;
-            loop {
-                let Some(connection) = find(&mut self.connections, token) else {
-                    break;
-                };
+            while let Some(connection) = find(&mut self.connections, token) {
                 connection.dequeue();
                 connection.deliver_drain(token, &mut self.cx);
                 let count = connection.read(token, &mut self.cx);
@@ -182,17 +179,15 @@ impl<S: Sys, D: Delivery> Reactor<S, D> {
     /// what waits, sets its timer, and frees it if it has gone.
     #[inline]
     fn finish(&mut self, token: Token) {
-        let connection = loop {
-            self.apply();
-            let Some(connection) = find(&mut self.connections, token) else {
-                return;
-            };
-            connection.settle(token, &mut self.cx);
-            // A write that failed has told the handler of the end, and it has answered.
-            if self.cx.delivery.replies().is_empty() {
-                break connection;
-            }
+        self.apply();
+        let Some(connection) = find(&mut self.connections, token) else {
+            return;
         };
+        connection.settle(token, &mut self.cx);
+        if !self.cx.delivery.replies().is_empty() {
+            // Writing failed, and the handler has been told: its answer ends the connection.
+            return self.finish(token);
+        }
         if let Some(at) = connection.rearm(token, &self.cx) {
             self.wheel.arm(token.index, at);
         }

@@ -45,7 +45,7 @@ pub struct Limits {
     /// Largest message payload in bytes; a larger one closes with 1009. Default: 16 MiB.
     pub max_message: usize,
     /// Most fragments in one message; more close with 1009, so that floods of empty fragments
-    /// cannot keep a message open for ever. Default: 65,536.
+    /// cannot keep a message open for ever. Default: 131,072.
     pub max_fragments: usize,
     /// Most connections at once over all reactors; further ones wait in the kernel's accept
     /// queue. `None` (the default): what the descriptor limit allows.
@@ -101,7 +101,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             max_message: 16 << 20,
-            max_fragments: 65_536,
+            max_fragments: 128 << 10,
             max_connections: None,
             max_headers: 16 << 10,
             outbox: 1 << 20,
