@@ -19,14 +19,15 @@ mod write;
 
 use std::sync::Arc;
 
-use crate::protocol::Decoder;
+use crate::protocol::{CloseCode, Decoder};
 use crate::transport::Token;
 
-pub(crate) use context::{Context, READ_BUFFER, Settings};
+pub(crate) use context::{Context, Settings};
 pub(crate) use delivery::{Delivery, Front, Target};
 pub(crate) use link::Link;
 pub use reason::{Cause, CloseReason};
-pub(crate) use reply::{Body, OWNED_FROM, Op, OutFrame, Replies};
+pub(crate) use reply::{Body, OWNED_FROM, Op, OutFrame, Replies, weight};
+pub(crate) use read::IN_FLIGHT;
 pub(crate) use tick::{MAX_TICKS, Tick, ticks};
 
 use outbox::Outbox;
@@ -38,7 +39,8 @@ enum State {
     Handshake { since: Tick },
     /// The request is with its handler's factory; early frames wait.
     Opening,
-    /// Messages flow. `seen`: the last byte from the peer, or our ping if that is later.
+    /// Messages flow. `seen`: the last byte from the peer or taken by it, or our ping if that is
+    /// later.
     Open { slot: u32, seen: Tick },
     /// The handler was told of the end; its last answers and its agreement are awaited.
     Ending(Then),
@@ -130,6 +132,8 @@ impl Flags {
     const DIRTY: u16 = 1 << 9;
     /// On the reactor's list of connections whose worker is full.
     const WAITING: u16 = 1 << 10;
+    /// A handle has asked for the end: what handles send after that is too late.
+    const CLOSE_ASKED: u16 = 1 << 11;
 
     fn has(self, flag: u16) -> bool {
         self.0 & flag != 0
@@ -151,11 +155,28 @@ impl Flags {
     }
 }
 
+/// What a handle asked for before its connection was open.
+enum Postponed {
+    Send(OutFrame, Arc<Link>),
+    Close(CloseCode, String),
+}
+
+impl Postponed {
+    fn len(&self) -> usize {
+        match self {
+            Postponed::Send(frame, _) => frame.len(),
+            Postponed::Close(_, reason) => reason.len(),
+        }
+    }
+}
+
 /// State that most connections do without most of the time.
 #[derive(Default)]
 struct Cold {
     /// The part of the head that has come, or early frames while the handshake is decided.
     input: Vec<u8>,
+    /// What handles want of a connection whose acceptance is still on its way.
+    postponed: Vec<Postponed>,
     decoder: Decoder,
     outbox: Outbox,
     /// Since when the kernel has taken nothing of the outbox.
@@ -170,12 +191,15 @@ impl Cold {
         !self.outbox.is_empty()
             || !self.decoder.is_idle()
             || !self.input.is_empty()
+            || !self.postponed.is_empty()
             || self.timer.is_some()
     }
 
     fn held(&self) -> usize {
         size_of::<Self>()
             + self.input.capacity()
+            + self.postponed.capacity() * size_of::<Postponed>()
+            + self.postponed.iter().map(Postponed::len).sum::<usize>()
             + self.decoder.buffered_bytes()
             + self.outbox.held()
     }
@@ -185,7 +209,7 @@ pub(crate) struct Connection<S> {
     cold: Option<Box<Cold>>,
     socket: S,
     generation: u32,
-    /// Payload bytes that are with the handler.
+    /// The weight of the messages that are with the handler.
     in_flight: u32,
     /// See [`Target::applied`].
     applied: u32,
@@ -258,15 +282,20 @@ impl<S> Connection<S> {
     }
 
     /// Records what the poll said.
-    pub(crate) fn note(&mut self, readable: bool, writable: bool, read_closed: bool) {
+    pub(crate) fn note(&mut self, readable: bool, writable: bool, read_closed: bool, now: Tick) {
         if readable {
             self.flags.set(Flags::READABLE);
         }
         if read_closed {
             self.flags.set(Flags::READABLE | Flags::READ_CLOSED);
         }
-        if writable {
-            self.flags.clear(Flags::BLOCKED);
+        if writable && self.flags.has(Flags::BLOCKED) {
+            self.flags.clear(Flags::BLOCKED | Flags::PINGED);
+            // The peer has taken something. A ping may be far behind in what it has yet to take,
+            // and its answers are not read while it has much: this is its sign of life.
+            if let State::Open { seen, .. } = &mut self.state {
+                *seen = now;
+            }
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::io;
 
+use super::reply::weight;
 use super::{Cause, CloseReason, Connection, Context, Delivery, Flags, State, Tick};
 use crate::protocol::{Decoder, Event, MAX_HEADERS, Opcode, Request, encode_frame, find_head_end};
 use crate::transport::{Sys, Token};
@@ -10,9 +11,9 @@ use crate::transport::{Sys, Token};
 /// messages of the default limit, because a peer that writes one reads nothing meanwhile.
 const DISCARD_LIMIT: u32 = 64 << 20;
 
-/// Payload bytes of one connection that may be with its handler before reading pauses. What
-/// one read brings, or one larger message, may come on top.
-const IN_FLIGHT: u32 = 64 * 1024;
+/// What may be with one connection's handler before reading pauses, by [`weight`]. What one read
+/// brings, or one larger message, may come on top.
+pub(crate) const IN_FLIGHT: u32 = 64 * 1024;
 
 /// What one call to the kernel brought.
 enum Input {
@@ -40,9 +41,13 @@ impl<T> Connection<T> {
             State::Handshake { .. } | State::Closing { .. } | State::Lingering { .. } => true,
             State::Opening | State::Ending(_) | State::Gone => false,
         };
-        reads
-            && !self.flags.has(Flags::EOF)
-            && (self.cold.is_none() || self.outbox_len() <= cx.settings.outbox)
+        // Once it was over the limit, most of the outbox has to leave first.
+        let limit = if self.flags.has(Flags::DRAIN_OWED) {
+            cx.settings.low_water()
+        } else {
+            cx.settings.outbox
+        };
+        reads && !self.flags.has(Flags::EOF) && (self.cold.is_none() || self.outbox_len() <= limit)
     }
 
     /// Reads once, if there may be input and the peer takes its answers, and delivers what came.
@@ -103,13 +108,16 @@ impl<T> Connection<T> {
         }
     }
 
-    /// Decodes what came while the handshake was being decided.
+    /// Decodes what came while the handshake was being decided. A handler that closed at once
+    /// still has to hear the peer's Close frame.
     pub(crate) fn read_early<S, D>(&mut self, token: Token, cx: &mut Context<S, D>)
     where
         D: Delivery,
     {
         let Some(cold) = &mut self.cold else { return };
-        if cold.input.is_empty() || !matches!(self.state, State::Open { .. }) {
+        if cold.input.is_empty()
+            || !matches!(self.state, State::Open { .. } | State::Closing { .. })
+        {
             return;
         }
         let mut early = std::mem::take(&mut cold.input);
@@ -181,12 +189,12 @@ impl<T> Connection<T> {
                 if let Some(target) = target.filter(|_| open) {
                     cx.totals.messages += 1;
                     note_heard(&mut cx.heard, token, cx.now);
-                    self.in_flight = self.in_flight.saturating_add(payload.len() as u32);
+                    self.in_flight = self.in_flight.saturating_add(weight(payload.len()) as u32);
                     cx.delivery.message(target, kind, payload);
                 }
             }
             // Only the payload of a data frame is received like this.
-            Ok(_) => {}
+            Ok(_) => note_heard(&mut cx.heard, token, cx.now),
             Err(fault) => self.end(token, CloseReason::new(Cause::Fault(fault)), cx),
         }
     }
@@ -211,6 +219,7 @@ impl<T> Connection<T> {
         };
         let mut end = None;
         let mut in_flight = self.in_flight;
+        let unfinished = decoder.message_bytes();
         let mut at = 0;
         while at < input.len() {
             let (used, event) = match decoder.next(&cx.settings.decoder, &mut input[at..]) {
@@ -226,7 +235,7 @@ impl<T> Connection<T> {
                     if let Some(target) = target.filter(|_| open) {
                         cx.totals.messages += 1;
                         note_heard(&mut cx.heard, token, cx.now);
-                        in_flight = in_flight.saturating_add(payload.len() as u32);
+                        in_flight = in_flight.saturating_add(weight(payload.len()) as u32);
                         cx.delivery.message(target, kind, payload);
                     }
                 }
@@ -249,6 +258,10 @@ impl<T> Connection<T> {
             cx.control = control;
         }
         self.in_flight = in_flight;
+        // The idle deadline counts data, not only whole messages.
+        if decoder.message_bytes() > unfinished {
+            note_heard(&mut cx.heard, token, cx.now);
+        }
         // A control frame that came in pieces is let go by the call after it.
         if end.is_none() && !decoder.is_idle() {
             let rest = decoder.next(&cx.settings.decoder, &mut []);

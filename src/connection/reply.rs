@@ -31,6 +31,13 @@ impl Body<'_> {
     }
 }
 
+/// What a message of `len` bytes counts while it is with its handler: at least what it takes
+/// to send it back.
+#[inline]
+pub(crate) fn weight(len: usize) -> usize {
+    FrameHeader::MAX_LEN + len
+}
+
 /// An unmasked frame whose payload is held apart from its header, so that it is never copied.
 #[derive(Clone, Debug)]
 pub(crate) struct OutFrame {
@@ -110,7 +117,7 @@ pub(crate) struct Answer<'a> {
     pub(crate) arena: &'a [u8],
     /// Where the group's bytes begin in the arena.
     pub(crate) start: usize,
-    /// Payload bytes of the messages that it answers.
+    /// What the events weigh that it answers; see [`weight`].
     pub(crate) delivered: u32,
 }
 
@@ -128,8 +135,8 @@ pub(crate) struct Replies {
 const KEPT_ARENA: usize = 256 * 1024;
 
 impl Replies {
-    /// Starts (or goes on with) the group of one connection, with an event of `delivered`
-    /// payload bytes.
+    /// Starts (or goes on with) the group of one connection, with an event that weighs
+    /// `delivered`.
     #[inline]
     pub(crate) fn begin(&mut self, token: Token, delivered: usize) {
         let delivered = delivered as u32;
@@ -148,6 +155,12 @@ impl Replies {
     #[inline]
     pub(crate) fn written(&self) -> usize {
         self.arena.len() + self.apart
+    }
+
+    /// What the events of the current group weigh; see [`weight`].
+    #[inline]
+    pub(crate) fn delivered(&self) -> usize {
+        self.groups.last().map_or(0, |group| group.delivered as usize)
     }
 
     #[inline]

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use super::outbox::write_once;
 use super::reply::Answer;
 use super::{
-    Cause, CloseReason, Connection, Context, Delivery, Flags, Link, Op, OutFrame, Slot, State,
+    Cause, CloseReason, Connection, Context, Delivery, Flags, Link, Op, OutFrame, Postponed, Slot,
+    State,
 };
 use crate::protocol::CloseCode;
 use crate::transport::{Sys, Token};
@@ -177,17 +178,26 @@ impl<T> Connection<T> {
         link: &Arc<Link>,
         cx: &mut Context<S, D>,
     ) -> bool {
-        if !self.is_open() {
+        if self.flags.has(Flags::CLOSE_ASKED) {
             return false;
         }
-        self.push_frame(frame, cx);
+        match self.state {
+            State::Open { .. } => self.push_frame(frame, cx),
+            State::Opening => {
+                let postponed = &mut self.cold().postponed;
+                postponed.push(Postponed::Send(frame, Arc::clone(link)));
+                link.set_outbox(postponed.iter().map(Postponed::len).sum());
+                return false;
+            }
+            _ => return false,
+        }
         let cold = self.cold();
         let link = cold.link.get_or_insert_with(|| Arc::clone(link));
         link.set_outbox(cold.outbox.len());
         true
     }
 
-    /// Passes on a handle's wish to close.
+    /// Passes on a handle's wish to close. Whatever handles send after it is dropped.
     pub(crate) fn close<S, D: Delivery>(
         &mut self,
         token: Token,
@@ -195,10 +205,32 @@ impl<T> Connection<T> {
         reason: &str,
         cx: &mut Context<S, D>,
     ) {
-        if self.is_open()
-            && let Some(target) = self.target(token)
-        {
-            cx.delivery.close(target, code, reason);
+        match (self.state, self.target(token)) {
+            (State::Open { .. }, Some(target)) => cx.delivery.close(target, code, reason),
+            (State::Opening, _) => {
+                let close = Postponed::Close(code, reason.to_owned());
+                self.cold().postponed.push(close);
+            }
+            _ => return,
+        }
+        self.flags.set(Flags::CLOSE_ASKED);
+    }
+
+    /// Does what handles asked for while the connection's acceptance was on its way.
+    pub(crate) fn catch_up<S, D: Delivery>(&mut self, token: Token, cx: &mut Context<S, D>) {
+        let Some(cold) = &mut self.cold else { return };
+        if cold.postponed.is_empty() {
+            return;
+        }
+        self.flags.clear(Flags::CLOSE_ASKED);
+        for asked in std::mem::take(&mut cold.postponed) {
+            match asked {
+                Postponed::Send(frame, link) => {
+                    link.set_outbox(0);
+                    self.send(frame, &link, cx);
+                }
+                Postponed::Close(code, reason) => self.close(token, code, &reason, cx),
+            }
         }
     }
 

@@ -62,8 +62,6 @@ pub(crate) struct Reactor<S: Sys, D> {
     /// Connections that are not read because their worker is full.
     waiting: Vec<Token>,
     inbox: Arc<Inbox>,
-    /// The inbox may hold more than the last turn took.
-    inbox_left: bool,
     stats: Arc<Stats>,
     accepted: u64,
     /// How long a shutdown may take, in ticks.
@@ -100,7 +98,6 @@ impl<S: Sys, D: Handoff> Reactor<S, D> {
             dirty: Vec::new(),
             waiting: Vec::new(),
             inbox,
-            inbox_left: false,
             stats,
             accepted: 0,
             drain,
@@ -135,7 +132,12 @@ impl<S: Sys, D: Handoff> Reactor<S, D> {
             let Some(connection) = find(&mut self.connections, token) else {
                 continue;
             };
-            connection.note(event.readable, event.writable, event.read_closed);
+            connection.note(
+                event.readable,
+                event.writable,
+                event.read_closed,
+                self.cx.now,
+            );
             if event.writable {
                 connection.settle(token, &mut self.cx);
                 self.finish(token);
@@ -238,8 +240,11 @@ impl<S: Sys, D: Handoff> Reactor<S, D> {
             };
             let was_open = connection.is_open();
             connection.apply(answer, &mut self.cx);
-            if !was_open && connection.is_open() {
-                connection.start_idle(token, &mut self.cx);
+            if !was_open {
+                if connection.is_open() {
+                    connection.start_idle(token, &mut self.cx);
+                }
+                connection.catch_up(token, &mut self.cx);
                 connection.read_early(token, &mut self.cx);
                 if self.draining.is_some() {
                     connection.shut_down(token, &mut self.cx);
@@ -273,12 +278,8 @@ impl<S: Sys, D: Handoff> Reactor<S, D> {
             self.begin_drain();
         }
         let mut returned = false;
-        self.inbox_left = true;
         for _ in 0..INBOX_BUDGET {
-            let Some(item) = self.inbox.pop() else {
-                self.inbox_left = false;
-                break;
-            };
+            let Some(item) = self.inbox.pop() else { break };
             match item {
                 Item::Batch(mut batch) => {
                     let mut replies = std::mem::take(&mut batch.replies);
@@ -441,7 +442,10 @@ impl<S: Sys, D: Handoff> Reactor<S, D> {
             return Next::Never;
         }
         let accepting = self.doors.iter().any(|door| door.ready);
-        if !self.ready.is_empty() || self.inbox_left || (accepting && self.pause.until().is_none())
+        // What the budget left in the inbox sends no further wake-up.
+        if !self.ready.is_empty()
+            || !self.inbox.is_empty()
+            || (accepting && self.pause.until().is_none())
         {
             return Next::Now;
         }

@@ -70,7 +70,8 @@ pub struct Timeouts {
     pub idle: Option<Duration>,
     /// Without any byte from the peer before a ping is sent. Default: 25 s.
     pub ping_interval: Option<Duration>,
-    /// From our ping to the next byte from the peer, else the connection ends. Default: 10 s.
+    /// From our ping to the next byte from the peer, or taken by it of what is queued, else the
+    /// connection ends. Default: 10 s.
     pub pong: Option<Duration>,
     /// From our Close frame to the peer's, and again to the end of its stream. Default: 5 s.
     pub close: Option<Duration>,

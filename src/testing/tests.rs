@@ -1,12 +1,19 @@
 //! The connection and reactor core, in memory and in virtual time.
 
+mod backpressure;
+mod deadlines;
+mod endings;
+mod failures;
+mod handles;
+mod memory;
+mod panics;
 mod timers;
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use super::network::Wire;
-use super::{PATH, Pair, Received, TestPeer};
+use super::network::{Call, Fate, Wire};
+use super::{Next, PATH, Pair, Received, TestPeer};
 use crate::protocol::handshake::encode_key;
 use crate::protocol::{ClientHandshake, CloseCode, FrameHeader, Opcode, encode_frame};
 use crate::{CloseReason, Config, Handler, Message, Peer};
@@ -41,7 +48,7 @@ enum On<'a> {
     Message(Message<'a>),
     Timer,
     Drain,
-    Close(&'a CloseReason),
+    Close,
 }
 
 /// A handler that keeps a log and does what `react` says.
@@ -87,7 +94,7 @@ impl<F: Fn(&mut Peer<'_>, On<'_>) + 'static> Handler for Probe<F> {
             reason.reason()
         );
         self.log.add(line.trim_end());
-        (self.react)(peer, On::Close(reason));
+        (self.react)(peer, On::Close);
     }
 }
 
@@ -162,6 +169,15 @@ fn happens_after(peer: &mut TestPeer, after: u64, mut happened: impl FnMut(&mut 
     assert!(!happened(peer), "too early");
     peer.advance(millis(1));
     assert!(happened(peer), "too late");
+}
+
+impl TestPeer {
+    /// Takes what has reached the client, once.
+    fn resume_one_window(&mut self) {
+        let bytes = self.wire.read();
+        self.input.extend(bytes);
+        self.run();
+    }
 }
 
 /// The server has let go of everything.

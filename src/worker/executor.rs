@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering;
 use slab::Slab;
 
 use super::output::{Output, Outside};
-use crate::connection::{Body, Cause, CloseReason, Link, Op, Replies, Target};
+use crate::connection::{Body, Cause, CloseReason, Link, Op, Replies, Target, weight};
 use crate::protocol::{CloseCode, MessageKind, Request, UpgradeRequest};
 use crate::reactor::Load;
 use crate::transport::Token;
@@ -195,7 +195,7 @@ impl<A: Application> Executor<A> {
         body: Body<'_>,
         sink: Sink<'_>,
     ) {
-        let delivered = body.as_bytes().len();
+        let delivered = weight(body.as_bytes().len());
         self.run(to, delivered, sink, |session, output| {
             A::message(session, output, kind, body);
         });

@@ -5,15 +5,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::executor::{Links, Meta};
-use crate::connection::{Body, Link, Op, READ_BUFFER, Replies, Target, ticks};
+use crate::connection::{Body, Link, Op, Replies, Target, ticks};
 use crate::protocol::{CloseCode, MessageKind, encode_switching_protocols};
 use crate::reactor::Inbox;
 use crate::transport::Token;
 
-/// Bytes beyond the outbox limit that answers to messages already under way may take: what may
-/// be in flight, and what one read adds to it. A handler that answers each message with at most
-/// as much is never refused.
-const IN_FLIGHT: usize = 2 * READ_BUFFER;
+/// Bytes beyond the outbox limit that answers to messages already with the handler may take,
+/// besides those to the event's own group. A handler that answers each message with at most as
+/// much is never refused.
+const IN_FLIGHT: usize = crate::connection::IN_FLIGHT as usize;
 
 /// What became of a message given to `send`.
 pub(crate) enum Sending {
@@ -46,7 +46,8 @@ impl Output<'_> {
         if self.meta.closing {
             return Sending::Closing;
         }
-        if self.buffered_amount() > self.outside.outbox.saturating_add(IN_FLIGHT) {
+        let under_way = IN_FLIGHT + self.replies.delivered();
+        if self.buffered_amount() > self.outside.outbox.saturating_add(under_way) {
             self.replies.want_drain();
             return Sending::OverLimit;
         }

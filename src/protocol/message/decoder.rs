@@ -119,6 +119,13 @@ impl Decoder {
         self.partial.is_none()
     }
 
+    /// Payload bytes of the unfinished message that have come so far.
+    #[must_use]
+    pub fn message_bytes(&self) -> usize {
+        let message = self.partial.as_deref().and_then(|partial| partial.message.as_ref());
+        message.map_or(0, Assembly::len)
+    }
+
     /// Heap bytes held.
     #[must_use]
     pub fn buffered_bytes(&self) -> usize {

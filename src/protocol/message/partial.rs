@@ -153,6 +153,11 @@ pub(super) struct Assembly {
 }
 
 impl Assembly {
+    /// Bytes so far.
+    pub(super) fn len(&self) -> usize {
+        self.buffer.len()
+    }
+
     /// Begins a message.
     pub(super) fn new(kind: MessageKind) -> Self {
         Self {

@@ -57,6 +57,23 @@ fn rearmed_by_itself_it_keeps_the_millisecond_over_many_hours() {
     }
 }
 
+/// A tick wraps around after 49.7 days.
+#[test]
+fn the_longest_delay_is_24_days_and_the_clock_may_wrap_around() {
+    let log = Log::default();
+    let react = |peer: &mut Peer<'_>, on: On<'_>| {
+        if let On::Open | On::Timer = on {
+            peer.set_timer(Duration::MAX);
+        }
+    };
+    let quiet = config(|config| config.timeouts.ping_interval = None);
+    let mut peer = probe(&log, react).config(quiet).connect().unwrap();
+    for round in 1..=10 {
+        let longest = u64::from(crate::connection::MAX_TICKS);
+        happens_after(&mut peer, longest, |_| timers(&log) == round);
+    }
+}
+
 #[test]
 fn a_delay_of_zero_is_a_millisecond_and_never_spins() {
     let log = Log::default();
@@ -91,7 +108,7 @@ fn setting_a_timer_while_closing_does_nothing() {
             peer.close(CloseCode::NORMAL, "");
             peer.set_timer(millis(1));
         }
-        On::Close(_) => peer.set_timer(millis(1)),
+        On::Close => peer.set_timer(millis(1)),
         _ => {}
     };
     let mut peer = probe(&log, react).connect().unwrap();
