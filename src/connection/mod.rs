@@ -25,9 +25,9 @@ use crate::transport::Token;
 pub(crate) use context::{Context, Settings};
 pub(crate) use delivery::{Delivery, Front, Target};
 pub(crate) use link::Link;
+pub(crate) use read::IN_FLIGHT;
 pub use reason::{Cause, CloseReason};
 pub(crate) use reply::{Body, OWNED_FROM, Op, OutFrame, Replies, weight};
-pub(crate) use read::IN_FLIGHT;
 pub(crate) use tick::{MAX_TICKS, Tick, ticks};
 
 use outbox::Outbox;

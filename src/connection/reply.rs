@@ -160,7 +160,9 @@ impl Replies {
     /// What the events of the current group weigh; see [`weight`].
     #[inline]
     pub(crate) fn delivered(&self) -> usize {
-        self.groups.last().map_or(0, |group| group.delivered as usize)
+        self.groups
+            .last()
+            .map_or(0, |group| group.delivered as usize)
     }
 
     #[inline]

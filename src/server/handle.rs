@@ -121,9 +121,18 @@ pub(super) struct ReactorLink {
 }
 
 /// What it knows of one worker.
-pub(super) struct WorkerLink {
-    pub(super) load: Load,
-    pub(super) activity: Arc<Activity>,
+pub(crate) struct WorkerLink {
+    pub(crate) load: Load,
+    pub(crate) activity: Arc<Activity>,
+}
+
+impl WorkerLink {
+    pub(crate) fn new() -> Self {
+        Self {
+            load: Load::default(),
+            activity: Arc::new(Activity::new()),
+        }
+    }
 }
 
 /// What whoever waits for a server's threads is told.
@@ -178,9 +187,15 @@ impl ServerHandle {
         let _ = self.links.signals.send(signal);
     }
 
-    /// Steers a single reactor that belongs to no server.
-    pub(crate) fn of_one(inbox: Arc<Inbox>, stats: Arc<Stats>) -> Self {
-        Self::new(vec![ReactorLink { inbox, stats }], Vec::new()).0
+    /// Steers reactors and workers that belong to no server.
+    pub(crate) fn of(
+        inboxes: Vec<Arc<Inbox>>,
+        stats: Vec<Arc<Stats>>,
+        workers: Vec<WorkerLink>,
+    ) -> Self {
+        let reactors = inboxes.into_iter().zip(stats);
+        let links = reactors.map(|(inbox, stats)| ReactorLink { inbox, stats });
+        Self::new(links.collect(), workers).0
     }
 
     /// Begins a shutdown: no further connection is accepted, what was read is answered, every

@@ -21,7 +21,6 @@ use crate::connection::{MAX_TICKS, Settings, ticks};
 use crate::protocol::{DecoderSettings, Role};
 use crate::reactor::{BATCHES, Inbox, Population, Shell, Stats};
 use crate::transport;
-use crate::worker::Activity;
 
 pub use config::{Config, Limits, Timeouts};
 pub use error::{Error, Result};
@@ -34,7 +33,8 @@ pub use run::Running;
 pub use stats::{ServerStats, WorkerStats};
 
 pub(crate) use app::App;
-use handle::{ReactorLink, Signal, WorkerLink};
+pub(crate) use handle::WorkerLink;
+use handle::{ReactorLink, Signal};
 
 /// Descriptors that the process needs besides connections: standard streams, logs, and some
 /// that are open only for a moment.
@@ -144,10 +144,7 @@ impl Server {
             inbox: Arc::clone(&parts.inbox),
             stats: Arc::clone(&parts.stats),
         });
-        let workers = (0..workers).map(|_| WorkerLink {
-            load: Arc::default(),
-            activity: Arc::new(Activity::new()),
-        });
+        let workers = (0..workers).map(|_| WorkerLink::new());
         let (handle, signals) = ServerHandle::new(links.collect(), workers.collect());
         Ok(Self {
             app,

@@ -25,6 +25,7 @@
 //! assert_eq!(peer.receive(), Some(Received::Message("it is time".into())));
 //! ```
 
+mod engine;
 mod network;
 
 #[cfg(test)]
@@ -35,18 +36,18 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::connection::{Context, Tick, ticks};
+use crate::connection::{Tick, ticks};
 use crate::protocol::handshake::encode_key;
 use crate::protocol::{
     ClientHandshake, CloseCode, CloseFrame, Decoder, DecoderSettings, Event, FrameHeader, Opcode,
     Role, encode_frame, find_head_end, verify_response,
 };
-use crate::reactor::{Inbox, Next, Population, Reactor, Stats};
-use crate::server::{App, settings};
-use crate::worker::{Executor, Inline, Outside};
+use crate::reactor::Next;
+use crate::server::App;
 use crate::{Config, IntoUpgrade, Message, Request, Result, ServerHandle, ServerStats};
 
-use network::{Network, Wire};
+use engine::Engine;
+use network::Wire;
 
 /// Where the virtual client connects.
 const PATH: &str = "/";
@@ -108,7 +109,9 @@ impl Pair {
         }
     }
 
-    /// Limits and timeouts of the server; what concerns threads and addresses is ignored.
+    /// The server's settings. Its handlers run on the event loop unless
+    /// [`Config::workers`] says otherwise; either way everything runs on the calling thread.
+    /// Addresses are ignored.
     #[must_use]
     pub fn config(mut self, config: Config) -> Self {
         self.config = config;
@@ -192,33 +195,17 @@ impl Pair {
         let mut app = App::new(&self.config)?;
         (self.install)(&mut app);
         let app = Arc::new(app);
-        let settings = settings(&self.config)?;
         let limits = DecoderSettings {
             role: Role::Client,
             max_message: usize::MAX,
             max_fragments: usize::MAX,
         };
-        let network = Network::default();
         let now = Tick(0);
-        let inbox = Arc::new(Inbox::new(0, Box::new(|| {})));
-        let stats = Arc::new(Stats::default());
-        let outside = Outside {
-            reactor: 0,
-            inbox: Arc::clone(&inbox),
-            outbox: settings.outbox,
-        };
-        let executor = Executor::new(Arc::clone(&app), [outside].into(), Arc::default(), 0);
-        let cx = Context::new(network.clone(), Inline::new(executor), app, settings, now);
-        let population = Population::new(self.config.limits.max_connections.unwrap_or(16));
-        let drain = self.config.timeouts.drain.map(ticks);
-        let handle = ServerHandle::of_one(Arc::clone(&inbox), Arc::clone(&stats));
-        let reactor = Reactor::new(vec![()], population, inbox, stats, drain, cx);
+        let engine = Engine::new(&self.config, app, now)?;
         let remote = SocketAddr::from(([127, 0, 0, 1], 50_000));
         Ok(TestPeer {
-            wire: network.connect(remote, self.window),
-            network,
-            reactor,
-            handle,
+            wire: engine.network(0).connect(remote, self.window),
+            engine,
             now,
             next: Next::Now,
             limits,
@@ -237,10 +224,8 @@ impl Pair {
 /// The client's side of a connection in memory, together with the server it is connected to.
 /// Every call first lets the server do what it can; only [`advance`](Self::advance) moves time.
 pub struct TestPeer {
-    network: Network,
     wire: Wire,
-    reactor: Reactor<Network, Inline<App>>,
-    handle: ServerHandle,
+    engine: Engine,
     now: Tick,
     next: Next,
     limits: DecoderSettings,
@@ -349,17 +334,16 @@ impl TestPeer {
 
     /// Steers the server.
     pub fn server(&self) -> ServerHandle {
-        self.handle.clone()
+        self.engine.handle().clone()
     }
 
     /// The server's figures.
     pub fn stats(&self) -> ServerStats {
-        self.handle.stats()
+        self.engine.handle().stats()
     }
 
     fn turn(&mut self) {
-        let events = self.network.take_events();
-        self.next = self.reactor.turn(&events, self.now);
+        self.next = self.engine.turn(0, self.now);
     }
 
     /// Runs the server until it waits for time or for us.
@@ -371,10 +355,10 @@ impl TestPeer {
                 let bytes = self.wire.read();
                 self.input.extend(bytes);
             }
-            let idle = self.input.len() == before;
+            let idle = !self.engine.work_all() && self.input.len() == before;
             self.decode();
             let due = matches!(self.next, Next::At(at) if !self.now.is_before(at));
-            if idle && self.next != Next::Now && !due && !self.network.has_events() {
+            if idle && self.next != Next::Now && !due && !self.engine.network(0).has_events() {
                 return;
             }
         }

@@ -227,7 +227,7 @@ fn request() -> Vec<u8> {
 /// Another client of the same server, which sends `bytes` at once.
 fn another(peer: &mut TestPeer, bytes: &[u8]) -> Wire {
     let remote = ([127, 0, 0, 1], 50_001).into();
-    let wire = peer.network.connect(remote, super::WINDOW);
+    let wire = peer.engine.network(0).connect(remote, super::WINDOW);
     wire.write(bytes);
     peer.run();
     wire

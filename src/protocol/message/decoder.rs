@@ -122,7 +122,10 @@ impl Decoder {
     /// Payload bytes of the unfinished message that have come so far.
     #[must_use]
     pub fn message_bytes(&self) -> usize {
-        let message = self.partial.as_deref().and_then(|partial| partial.message.as_ref());
+        let message = self
+            .partial
+            .as_deref()
+            .and_then(|partial| partial.message.as_ref());
         message.map_or(0, Assembly::len)
     }
 

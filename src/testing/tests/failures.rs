@@ -55,7 +55,7 @@ fn script() -> (Vec<Vec<u8>>, Vec<Received>) {
 fn converse(window: usize, fates: impl FnMut(Call) -> Fate + 'static) -> bool {
     let log = Log::default();
     let mut peer = probe(&log, obey).window(window).start().unwrap();
-    peer.network.set_fates(fates);
+    peer.engine.network(0).set_fates(fates);
     peer.wire.write(&request());
     // Accepting may pause.
     peer.advance(millis(200));
@@ -182,7 +182,7 @@ fn accepting_pauses_without_descriptors_and_goes_on_later() {
         let mut peer = probe(&Log::default(), obey).start().unwrap();
         let attempts = Rc::new(Cell::new(0));
         let counter = Rc::clone(&attempts);
-        peer.network.set_fates(move |call| {
+        peer.engine.network(0).set_fates(move |call| {
             if call == Call::Accept {
                 counter.set(counter.get() + 1);
                 return Fate::Fail(errno);
@@ -194,7 +194,9 @@ fn accepting_pauses_without_descriptors_and_goes_on_later() {
         // No more often than twenty times a second.
         assert!((100..=202).contains(&attempts.get()), "{}", attempts.get());
         assert_eq!(peer.stats().connections, 0);
-        peer.network.set_fates(|_| Fate::Proceed(usize::MAX));
+        peer.engine
+            .network(0)
+            .set_fates(|_| Fate::Proceed(usize::MAX));
         happens_after(&mut peer, 50, |peer| peer.stats().connections == 1);
         assert!(peer.input.starts_with(b"HTTP/1.1 101 "));
     }
@@ -217,7 +219,11 @@ fn a_flood_of_connections_is_accepted_over_several_turns() {
     let many = config(|config| config.limits.max_connections = Some(1000));
     let mut peer = probe(&Log::default(), obey).config(many).start().unwrap();
     let wires: Vec<_> = (0..500)
-        .map(|_| peer.network.connect(([127, 0, 0, 1], 1).into(), 1000))
+        .map(|_| {
+            peer.engine
+                .network(0)
+                .connect(([127, 0, 0, 1], 1).into(), 1000)
+        })
         .collect();
     peer.turn();
     assert!(peer.stats().connections < 500);

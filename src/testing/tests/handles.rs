@@ -168,10 +168,11 @@ fn a_stale_handle_never_reaches_the_next_connection_of_its_slot() {
     // Both are still in the inbox when the slot has changed hands.
     first.send("for the first").unwrap();
     first.close(CloseCode::NORMAL, "for the first").unwrap();
-    peer.network.take_events();
+    peer.engine.network(0).take_events();
     peer.wire.reset();
     let second = peer
-        .network
+        .engine
+        .network(0)
         .connect(([127, 0, 0, 1], 2).into(), super::super::WINDOW);
     second.write(&request());
     peer.run();
@@ -197,7 +198,7 @@ fn a_message_from_outside_to_a_stream_that_broke_ends_the_connection() {
     let (pair, handles) = with_handles(&log);
     let mut peer = pair.connect().unwrap();
     log.take();
-    peer.network.set_fates(|call| match call {
+    peer.engine.network(0).set_fates(|call| match call {
         Call::Write => Fate::Fail(rustix::io::Errno::PIPE),
         _ => Fate::Proceed(usize::MAX),
     });

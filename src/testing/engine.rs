@@ -1,0 +1,159 @@
+//! A server without threads: whoever holds it decides which reactor or worker goes on when.
+
+use std::sync::Arc;
+
+use crossbeam_channel::{Receiver, bounded};
+
+use super::network::Network;
+use crate::connection::{Context, Tick, ticks};
+use crate::reactor::{BATCHES, Batch, Dispatch, Inbox, Next, Population, Reactor, Stats};
+use crate::server::{App, WorkerLink, settings};
+use crate::worker::{Executor, Inline, Outside, Worker};
+use crate::{Config, Result, ServerHandle};
+
+/// Workers of a test that does not say: none, or as many as the environment variable
+/// `SOCKEYE_TEST_WORKERS` says when this crate's own tests run.
+fn default_workers() -> usize {
+    let set = cfg!(test).then(|| std::env::var("SOCKEYE_TEST_WORKERS").ok());
+    set.flatten()
+        .and_then(|count| count.parse().ok())
+        .unwrap_or(0)
+}
+
+enum AnyReactor {
+    Inline(Reactor<Network, Inline<App>>),
+    Workers(Reactor<Network, Dispatch>),
+}
+
+struct Loop {
+    network: Network,
+    reactor: AnyReactor,
+    inbox: Arc<Inbox>,
+}
+
+struct Hand {
+    worker: Worker<App>,
+    batches: Receiver<Box<Batch>>,
+    /// A batch that was answered and has not been given back.
+    answered: Option<Box<Batch>>,
+}
+
+pub(super) struct Engine {
+    loops: Vec<Loop>,
+    hands: Vec<Hand>,
+    handle: ServerHandle,
+}
+
+impl Engine {
+    /// `config.reactors` and `config.workers` say how many there are; by default one and none.
+    pub(super) fn new(config: &Config, app: Arc<App>, now: Tick) -> Result<Self> {
+        let reactors = config.reactors.max(1);
+        let workers = config.workers.unwrap_or_else(default_workers);
+        let settings = settings(config)?;
+        let population = Population::new(config.limits.max_connections.unwrap_or(64));
+        let drain = config.timeouts.drain.map(ticks);
+        let inboxes: Vec<Arc<Inbox>> = (0..reactors)
+            .map(|_| Arc::new(Inbox::new(workers * BATCHES, Box::new(|| {}))))
+            .collect();
+        let outside = |(reactor, inbox): (usize, &Arc<Inbox>)| Outside {
+            reactor: reactor as u16,
+            inbox: Arc::clone(inbox),
+            outbox: settings.outbox,
+        };
+        let outsides: Arc<[Outside]> = inboxes.iter().enumerate().map(outside).collect();
+        let links: Vec<WorkerLink> = (0..workers).map(|_| WorkerLink::new()).collect();
+        let mut lanes = Vec::new();
+        let mut hands = Vec::new();
+        for link in &links {
+            let (sender, batches) = bounded(reactors * BATCHES);
+            lanes.push((sender, Arc::clone(&link.load)));
+            let load = Arc::clone(&link.load);
+            let executor = Executor::new(Arc::clone(&app), Arc::clone(&outsides), load, 0);
+            hands.push(Hand {
+                worker: Worker::new(executor),
+                batches,
+                answered: None,
+            });
+        }
+        let mut loops = Vec::new();
+        let mut stats = Vec::new();
+        for (index, inbox) in inboxes.iter().enumerate() {
+            let network = Network::default();
+            let figures = Arc::new(Stats::default());
+            stats.push(Arc::clone(&figures));
+            let (population, front) = (population.clone(), Arc::clone(&app));
+            let (sys, own) = (network.clone(), Arc::clone(inbox));
+            let reactor = if workers == 0 {
+                let outside = [outsides[index].clone()].into();
+                let executor = Executor::new(Arc::clone(&app), outside, Arc::default(), 0);
+                let delivery = Inline::new(executor);
+                let cx = Context::new(sys, delivery, front, settings.clone(), now);
+                AnyReactor::Inline(Reactor::new(vec![()], population, own, figures, drain, cx))
+            } else {
+                let delivery = Dispatch::new(index as u16, lanes.clone(), Arc::clone(inbox), now);
+                let cx = Context::new(sys, delivery, front, settings.clone(), now);
+                AnyReactor::Workers(Reactor::new(vec![()], population, own, figures, drain, cx))
+            };
+            loops.push(Loop {
+                network,
+                reactor,
+                inbox: Arc::clone(inbox),
+            });
+        }
+        let handle = ServerHandle::of(inboxes, stats, links);
+        Ok(Self {
+            loops,
+            hands,
+            handle,
+        })
+    }
+
+    pub(super) fn handle(&self) -> &ServerHandle {
+        &self.handle
+    }
+
+    pub(super) fn network(&self, reactor: usize) -> &Network {
+        &self.loops[reactor].network
+    }
+
+    /// One turn of a reactor, with the edges since its last.
+    pub(super) fn turn(&mut self, reactor: usize, now: Tick) -> Next {
+        let Loop {
+            network, reactor, ..
+        } = &mut self.loops[reactor];
+        let events = network.take_events();
+        match reactor {
+            AnyReactor::Inline(reactor) => reactor.turn(&events, now),
+            AnyReactor::Workers(reactor) => reactor.turn(&events, now),
+        }
+    }
+
+    /// Lets a worker give back what it has answered, or else answer a batch. Says whether there
+    /// was anything to do.
+    pub(super) fn work(&mut self, worker: usize) -> bool {
+        let hand = &mut self.hands[worker];
+        if let Some(batch) = hand.answered.take() {
+            self.loops[usize::from(batch.reactor())]
+                .inbox
+                .give_back(batch);
+            return true;
+        }
+        let Ok(mut batch) = hand.batches.try_recv() else {
+            return false;
+        };
+        hand.worker.handle(&mut batch);
+        hand.answered = Some(batch);
+        true
+    }
+
+    /// Lets all workers finish what they have been given. Says whether that was anything.
+    pub(super) fn work_all(&mut self) -> bool {
+        let mut worked = false;
+        for worker in 0..self.hands.len() {
+            while self.work(worker) {
+                worked = true;
+            }
+        }
+        worked
+    }
+}
