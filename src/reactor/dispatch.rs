@@ -20,7 +20,8 @@ use crate::protocol::{CloseCode, MessageKind, Payload, Request, UpgradeRequest};
 const IN_FLIGHT: usize = 4;
 /// Batches there are for each pair of a reactor and a worker.
 pub(crate) const BATCHES: usize = IN_FLIGHT + 1;
-/// Payload bytes with which a batch leaves before the turn ends, and above which no further
+/// Payload bytes with which a batch leaves before the turn ends (after the read that brought
+/// them), and above which no further
 /// input is collected while no batch may leave.
 const FULL: usize = 256 * 1024;
 /// Ticks (milliseconds) after which a worker that returns nothing is reported as stuck.
@@ -32,6 +33,9 @@ const QUIET_AFTER: u32 = 1_000;
 pub(crate) trait Handoff: Delivery {
     /// The answers to what was delivered so far, when handlers run right here.
     fn replies(&mut self) -> &mut Replies;
+    /// One connection's input has been delivered, as far as it was read. What one read brings
+    /// stays together, so that a handler knows how much it is still to answer.
+    fn collected(&mut self);
     /// A worker has answered this batch, and its replies have been carried out.
     fn returned(&mut self, batch: Box<Batch>);
     /// The end of a turn: what was collected leaves.
@@ -84,6 +88,8 @@ impl Lane {
 pub(crate) struct Dispatch {
     reactor: u16,
     lanes: Vec<Lane>,
+    /// The lane of the last message.
+    last: usize,
     inbox: Arc<Inbox>,
     now: Tick,
     /// Always empty: workers answer through the inbox.
@@ -114,6 +120,7 @@ impl Dispatch {
         };
         Self {
             reactor,
+            last: 0,
             lanes: workers.into_iter().enumerate().map(lane).collect(),
             inbox,
             now,
@@ -178,11 +185,8 @@ impl Delivery for Dispatch {
 
     #[inline]
     fn message(&mut self, to: Target, kind: MessageKind, payload: Payload<'_>) {
-        let batch = self.lane(to);
-        batch.message(to, kind, payload);
-        if batch.bytes() >= FULL {
-            self.send(usize::from(to.worker));
-        }
+        self.last = usize::from(to.worker);
+        self.lane(to).message(to, kind, payload);
     }
 
     fn timer(&mut self, to: Target) {
@@ -206,6 +210,13 @@ impl Delivery for Dispatch {
 impl Handoff for Dispatch {
     fn replies(&mut self) -> &mut Replies {
         &mut self.replies
+    }
+
+    #[inline]
+    fn collected(&mut self) {
+        if self.lanes[self.last].filling.bytes() >= FULL {
+            self.send(self.last);
+        }
     }
 
     fn returned(&mut self, batch: Box<Batch>) {

@@ -202,6 +202,7 @@ impl<S: Sys, D: Handoff> Reactor<S, D> {
     /// what waits, sets its timer, and frees it if it has gone.
     #[inline]
     fn finish(&mut self, token: Token) {
+        self.cx.delivery.collected();
         self.apply();
         let Some(connection) = find(&mut self.connections, token) else {
             return;

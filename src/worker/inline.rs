@@ -89,6 +89,9 @@ impl<A: Application> Handoff for Inline<A> {
         &mut self.replies
     }
 
+    #[inline]
+    fn collected(&mut self) {}
+
     fn returned(&mut self, _batch: Box<Batch>) {}
 
     fn flush(&mut self, _now: Tick) {}

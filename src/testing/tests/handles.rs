@@ -163,7 +163,11 @@ fn a_handle_asked_for_at_the_end_is_gone() {
 fn a_stale_handle_never_reaches_the_next_connection_of_its_slot() {
     let log = Log::default();
     let (pair, handles) = with_handles(&log);
-    let mut peer = pair.connect().unwrap();
+    // A worker would have to agree to the end before the slot is free.
+    let mut peer = pair
+        .config(config(|config| config.workers = Some(0)))
+        .connect()
+        .unwrap();
     let first = nth(&handles, 0);
     // Both are still in the inbox when the slot has changed hands.
     first.send("for the first").unwrap();
