@@ -36,7 +36,7 @@ pub(crate) trait Delivery {
     fn close(&mut self, to: Target, code: CloseCode, reason: &str);
     fn end(&mut self, to: Target, reason: CloseReason);
     /// The answers to what was delivered so far, when handlers run right here.
-    fn replies(&mut self) -> &mut Replies;
+    fn replies(&mut self) -> &mut Box<Replies>;
 }
 
 /// Decides on requests before any handler hears of them.

@@ -241,20 +241,25 @@ impl<S> Connection<S> {
         })
     }
 
-    /// Records what the poll said.
-    pub(crate) fn note(&mut self, readable: bool, writable: bool, read_closed: bool) {
+    /// Records what the poll said. Says whether waiting output can go on.
+    #[inline]
+    pub(crate) fn note(&mut self, readable: bool, writable: bool, read_closed: bool) -> bool {
         if readable {
             self.flags.set(Flags::READABLE);
         }
         if read_closed {
             self.flags.set(Flags::READABLE | Flags::READ_CLOSED);
         }
-        if writable {
+        // A socket with room is reported writable with every other edge, too.
+        let unblocked = writable && self.flags.has(Flags::BLOCKED);
+        if unblocked {
             self.flags.clear(Flags::BLOCKED);
         }
+        unblocked
     }
 
     /// Whether the reactor should give this connection a turn without waiting for an edge.
+    #[inline]
     pub(crate) fn wants_turn<D>(&self, cx: &Context<impl Sized, D>) -> bool {
         (self.flags.has(Flags::READABLE) && self.may_read(cx)) || self.owes_drain(cx)
     }

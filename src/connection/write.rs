@@ -223,9 +223,18 @@ impl<T> Connection<T> {
         S: Sys<Socket = T>,
         D: Delivery,
     {
-        if self.cold.is_some() {
-            self.flush(token, cx);
+        if self.cold.is_some() || matches!(self.state, State::Lingering { .. }) {
+            self.settle_slowly(token, cx);
         }
+    }
+
+    #[inline(never)]
+    fn settle_slowly<S, D>(&mut self, token: Token, cx: &mut Context<S, D>)
+    where
+        S: Sys<Socket = T>,
+        D: Delivery,
+    {
+        self.flush(token, cx);
         if let State::Lingering { .. } = self.state {
             self.linger(cx);
         }

@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use slab::Slab;
 
-use crate::connection::{Connection, Context, Delivery, Tick};
+use crate::connection::{Connection, Context, Delivery, Replies, Tick};
 use crate::transport::{Readiness, Sys, Token};
 
 pub(crate) use accept::Population;
@@ -55,6 +55,8 @@ pub(crate) struct Reactor<S: Sys, D> {
     /// Connections with output that came through the inbox.
     dirty: Vec<Token>,
     inbox: Arc<Inbox>,
+    /// The replies being carried out, or the memory of the last ones.
+    replies: Box<Replies>,
     stats: Arc<Stats>,
     accepted: u64,
     /// How long a shutdown may take, in ticks.
@@ -90,6 +92,7 @@ impl<S: Sys, D: Delivery> Reactor<S, D> {
             ready: VecDeque::new(),
             dirty: Vec::new(),
             inbox,
+            replies: Box::default(),
             stats,
             accepted: 0,
             drain,
@@ -123,9 +126,7 @@ impl<S: Sys, D: Delivery> Reactor<S, D> {
             let Some(connection) = find(&mut self.connections, token) else {
                 continue;
             };
-            connection.note(event.readable, event.writable, event.read_closed);
-            if event.writable {
-                connection.settle(token, &mut self.cx);
+            if connection.note(event.readable, event.writable, event.read_closed) {
                 self.finish(token);
             }
             self.enqueue(token);
@@ -140,28 +141,20 @@ impl<S: Sys, D: Delivery> Reactor<S, D> {
                 return;
             };
             let mut budget = READ_BUDGET;
-            loop {
-                let Some(connection) = find(&mut self.connections, token) else {
-                    break;
-                };
+            while let Some(connection) = find(&mut self.connections, token) {
                 connection.dequeue();
                 connection.deliver_drain(token, &mut self.cx);
                 let count = connection.read(token, &mut self.cx);
-                self.finish(token);
-                budget = budget.saturating_sub(count);
-                if count == 0 || budget == 0 {
+                if !self.finish(token) {
                     break;
                 }
-                if !self.wants_turn(token) {
+                budget = budget.saturating_sub(count);
+                if count == 0 || budget == 0 {
+                    self.enqueue(token);
                     break;
                 }
             }
-            self.enqueue(token);
         }
-    }
-
-    fn wants_turn(&mut self, token: Token) -> bool {
-        find(&mut self.connections, token).is_some_and(|connection| connection.wants_turn(&self.cx))
     }
 
     fn enqueue(&mut self, token: Token) {
@@ -174,44 +167,50 @@ impl<S: Sys, D: Delivery> Reactor<S, D> {
     }
 
     /// After anything happened to a connection: carries out what its handler answered, writes
-    /// what waits, sets its timer, and frees it if it has gone.
+    /// what waits, sets its timer, and frees it if it has gone. Says whether it wants another turn
+    /// without waiting for an edge.
     #[inline]
-    fn finish(&mut self, token: Token) {
-        self.apply();
-        let Some(connection) = find(&mut self.connections, token) else {
-            return;
-        };
-        connection.settle(token, &mut self.cx);
-        if let Some(at) = connection.rearm(token, &self.cx) {
-            self.wheel.arm(token.index, at);
-        }
-        if connection.is_gone() {
-            self.free(token);
+    fn finish(&mut self, token: Token) -> bool {
+        loop {
+            self.apply();
+            let Some(connection) = find(&mut self.connections, token) else {
+                return false;
+            };
+            connection.settle(token, &mut self.cx);
+            // A write that failed was reported to the handler, which may have answered.
+            if !self.cx.delivery.replies().is_empty() {
+                continue;
+            }
+            if let Some(at) = connection.rearm(token, &self.cx) {
+                self.wheel.arm(token.index, at);
+            }
+            if connection.is_gone() {
+                self.free(token);
+                return false;
+            }
+            return connection.wants_turn(&self.cx);
         }
     }
 
     fn apply(&mut self) {
         // What is delivered while replies are carried out may be answered in turn.
         while !self.cx.delivery.replies().is_empty() {
-            let mut replies = std::mem::take(self.cx.delivery.replies());
-            replies.drain(|token, ops, arena, start| {
-                let Some(connection) = find(&mut self.connections, token) else {
+            std::mem::swap(self.cx.delivery.replies(), &mut self.replies);
+            let (connections, cx) = (&mut self.connections, &mut self.cx);
+            self.replies.drain(|token, ops, arena, start| {
+                let Some(connection) = find(connections, token) else {
                     return;
                 };
                 let was_open = connection.is_open();
-                connection.apply(token, ops, arena, start, &mut self.cx);
+                connection.apply(token, ops, arena, start, cx);
                 if !was_open && connection.is_open() {
-                    connection.start_idle(token, &mut self.cx);
-                    connection.read_early(token, &mut self.cx);
+                    connection.start_idle(token, cx);
+                    connection.read_early(token, cx);
                     if self.draining.is_some() {
-                        connection.shut_down(token, &mut self.cx);
+                        connection.shut_down(token, cx);
                     }
                 }
             });
-            let slot = self.cx.delivery.replies();
-            if slot.is_empty() {
-                *slot = replies;
-            }
         }
     }
 

@@ -9,14 +9,15 @@ use crate::transport::Token;
 
 pub(crate) struct Inline<A: Application> {
     executor: Executor<A>,
-    replies: Replies,
+    /// Boxed, because the reactor swaps them with a set of its own.
+    replies: Box<Replies>,
 }
 
 impl<A: Application> Inline<A> {
     pub(crate) fn new(executor: Executor<A>) -> Self {
         Self {
             executor,
-            replies: Replies::default(),
+            replies: Box::default(),
         }
     }
 }
@@ -58,7 +59,7 @@ impl<A: Application> Delivery for Inline<A> {
         self.executor.end(to, reason, &mut self.replies);
     }
 
-    fn replies(&mut self) -> &mut Replies {
+    fn replies(&mut self) -> &mut Box<Replies> {
         &mut self.replies
     }
 }
