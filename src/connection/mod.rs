@@ -269,6 +269,21 @@ impl<S> Connection<S> {
         self.flags.raise(Flags::QUEUED)
     }
 
+    pub(crate) fn is_queued(&self) -> bool {
+        self.flags.has(Flags::QUEUED)
+    }
+
+    /// Whether nothing is to be done until the next event: it is open, holds nothing, and no mark
+    /// asks for more.
+    #[inline]
+    pub(crate) fn is_at_rest(&self) -> bool {
+        self.is_open()
+            && self.cold.is_none()
+            && !self
+                .flags
+                .has(Flags::READABLE | Flags::REARM | Flags::DRAIN_OWED)
+    }
+
     pub(crate) fn dequeue(&mut self) {
         self.flags.clear(Flags::QUEUED);
     }

@@ -1,8 +1,10 @@
 //! What handlers answer: encoded replies and decisions, grouped by connection, in order.
 
+use std::ops::Range;
+
 use bytes::Bytes;
 
-use crate::protocol::{CloseCode, CloseFrame, FrameHeader, MessageKind, Opcode};
+use crate::protocol::{CloseCode, CloseFrame, FrameHeader, MessageKind, Opcode, encode_frame};
 use crate::transport::Token;
 
 /// Payloads from here on are passed along instead of being copied next to their header.
@@ -108,6 +110,11 @@ pub(crate) struct Replies {
     arena: Vec<u8>,
     ops: Vec<Op>,
     groups: Vec<Group>,
+    /// Where the current group's bytes begin in the arena.
+    start: usize,
+    /// How far the current group's operations reach in the arena. What lies behind becomes an
+    /// operation only when another follows, so that it leaves as one run of bytes.
+    sealed: usize,
     /// Payloads of frames in the current group, which the arena does not hold.
     apart: usize,
 }
@@ -123,82 +130,88 @@ impl Replies {
             return;
         }
         self.apart = 0;
+        self.start = self.arena.len();
+        self.sealed = self.start;
         self.groups.push(Group {
             token,
             ops: self.ops.len() as u32,
-            start: self.arena.len() as u32,
+            start: self.start as u32,
         });
     }
 
     /// Bytes the current group will put into its connection's outbox.
     #[inline]
     pub(crate) fn group_bytes(&self) -> usize {
-        let start = self.groups.last().map_or(0, |group| group.start as usize);
-        self.arena.len() - start + self.apart
+        self.arena.len() - self.start + self.apart
     }
 
     #[inline]
     pub(crate) fn message(&mut self, kind: MessageKind, body: Body<'_>) {
         match body {
-            Body::Borrowed(bytes) if bytes.len() < OWNED_FROM => self.frame(kind.opcode(), bytes),
-            Body::Owned(bytes) if bytes.len() < OWNED_FROM => self.frame(kind.opcode(), &bytes),
-            body => {
-                let frame = OutFrame::new(kind.opcode(), body.into_bytes());
-                self.apart += frame.len();
-                self.ops.push(Op::Frame(frame));
+            Body::Borrowed(bytes) if bytes.len() < OWNED_FROM => {
+                encode_frame(&mut self.arena, kind.opcode(), None, bytes);
             }
+            body => self.owned(kind, body),
         }
     }
 
-    #[inline]
-    fn frame(&mut self, opcode: Opcode, payload: &[u8]) {
-        crate::protocol::encode_frame(&mut self.arena, opcode, None, payload);
-        self.seal();
+    // Kept apart, because the path of small borrowed messages is taken most.
+    #[inline(never)]
+    fn owned(&mut self, kind: MessageKind, body: Body<'_>) {
+        if body.as_bytes().len() < OWNED_FROM {
+            encode_frame(&mut self.arena, kind.opcode(), None, body.as_bytes());
+        } else {
+            let frame = OutFrame::new(kind.opcode(), body.into_bytes());
+            self.apart += frame.len();
+            self.push(Op::Frame(frame));
+        }
     }
 
     /// Bytes that are not a frame: an HTTP response.
     pub(crate) fn raw(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
         write(&mut self.arena);
-        self.seal();
     }
 
     /// A Close frame (RFC 6455 section 5.5.1).
     pub(crate) fn close_frame(&mut self, code: Option<CloseCode>, reason: &str) {
         CloseFrame::encode(&mut self.arena, None, code, reason);
-        self.seal();
     }
 
     pub(crate) fn push(&mut self, op: Op) {
+        self.seal();
         self.ops.push(op);
     }
 
     /// Asks for a call when the outbox has drained. Asking again adds nothing.
+    #[cold]
     pub(crate) fn want_drain(&mut self) {
+        self.seal();
         if !matches!(self.group_ops().last(), Some(Op::Drain)) {
             self.ops.push(Op::Drain);
         }
     }
 
     pub(crate) fn set_timer(&mut self, after: Option<u32>) {
+        self.seal();
         match self.group_ops().last_mut() {
             Some(Op::Timer(pending)) => *pending = after,
             _ => self.ops.push(Op::Timer(after)),
         }
     }
 
-    #[inline]
     fn group_ops(&mut self) -> &mut [Op] {
         let first = self.groups.last().map_or(0, |group| group.ops as usize);
         &mut self.ops[first..]
     }
 
-    /// Notes how far the arena reaches, so that what one read brought leaves as one run of bytes.
     #[inline]
     fn seal(&mut self) {
-        let reached = self.arena.len() as u32;
-        match self.group_ops().last_mut() {
-            Some(Op::Bytes { end }) => *end = reached,
-            _ => self.ops.push(Op::Bytes { end: reached }),
+        let reached = self.arena.len();
+        if reached > self.sealed {
+            self.sealed = reached;
+            self.ops.push(Op::Bytes {
+                end: reached as u32,
+            });
         }
     }
 
@@ -207,21 +220,41 @@ impl Replies {
         self.groups.is_empty()
     }
 
-    /// Hands every group to `apply`: its connection, its operations, the arena, and the offset
-    /// at which the group's bytes begin in it. Leaves the replies empty, with their memory.
+    /// Whether there are bytes for this connection and nothing else.
     #[inline]
-    pub(crate) fn drain(&mut self, mut apply: impl FnMut(Token, &mut [Op], &[u8], usize)) {
+    pub(crate) fn is_bytes_for(&self, token: Token) -> bool {
+        matches!(&self.groups[..], [group] if group.token == token) && self.ops.is_empty()
+    }
+
+    /// The bytes of all groups.
+    #[inline]
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.arena
+    }
+
+    /// Every group: its connection, its operations, the arena, and the range of the group's bytes
+    /// in it. Bytes behind the last operation come after it.
+    pub(crate) fn for_each(
+        &mut self,
+        mut apply: impl FnMut(Token, &mut [Op], &[u8], Range<usize>),
+    ) {
         for (at, group) in self.groups.iter().enumerate() {
-            let end = match self.groups.get(at + 1) {
-                Some(next) => next.ops as usize,
-                None => self.ops.len(),
+            let (ops, end) = match self.groups.get(at + 1) {
+                Some(next) => (next.ops as usize, next.start as usize),
+                None => (self.ops.len(), self.arena.len()),
             };
-            let ops = &mut self.ops[group.ops as usize..end];
-            apply(group.token, ops, &self.arena, group.start as usize);
+            let ops = &mut self.ops[group.ops as usize..ops];
+            apply(group.token, ops, &self.arena, group.start as usize..end);
         }
+    }
+
+    /// Forgets everything but keeps the memory.
+    #[inline]
+    pub(crate) fn clear(&mut self) {
         self.groups.clear();
-        self.ops.clear();
-        self.apart = 0;
+        if !self.ops.is_empty() {
+            self.ops.clear();
+        }
         self.arena.clear();
         if self.arena.capacity() > KEPT_ARENA {
             self.arena.shrink_to(KEPT_ARENA);

@@ -1,6 +1,7 @@
 //! Output: replies, frames from elsewhere, and the states that wait for them to leave.
 
 use std::io::{self, IoSlice};
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::outbox::write_once;
@@ -17,21 +18,41 @@ enum Piece<'a> {
 }
 
 impl<T> Connection<T> {
-    /// Carries out the answers to what was delivered. `start` is where this connection's bytes
-    /// begin in `arena`.
+    /// Writes bytes that are all there is to the answer to what was delivered.
+    #[inline]
+    pub(crate) fn answer<S, D>(&mut self, token: Token, bytes: &[u8], cx: &mut Context<S, D>)
+    where
+        S: Sys<Socket = T>,
+        D: Delivery,
+    {
+        // Nearly always nothing waits for this peer, and the kernel takes everything.
+        if self.cold.is_none() && self.is_open() {
+            match write_once(|| cx.sys.write(&self.socket, bytes)) {
+                Ok(sent) if sent == bytes.len() => {}
+                Ok(sent) => self.keep(Piece::Bytes(bytes), sent, cx),
+                Err(error) => self.lost(token, error.kind(), cx),
+            }
+        } else {
+            self.apply(token, &mut [], bytes, 0..bytes.len(), cx);
+        }
+    }
+
+    /// Carries out the answers to what was delivered. `range` is where this connection's bytes
+    /// lie in `arena`.
+    #[inline(never)]
     pub(crate) fn apply<S, D>(
         &mut self,
         token: Token,
         ops: &mut [Op],
         arena: &[u8],
-        start: usize,
+        range: Range<usize>,
         cx: &mut Context<S, D>,
     ) where
         S: Sys<Socket = T>,
         D: Delivery,
     {
         let mut first = None;
-        let mut at = start;
+        let mut at = range.start;
         for op in ops {
             match op {
                 Op::Bytes { end } => {
@@ -45,6 +66,9 @@ impl<T> Connection<T> {
                 }
                 op => self.decide(op, cx),
             }
+        }
+        if at < range.end {
+            self.stage(&mut first, Piece::Bytes(&arena[at..range.end]), cx);
         }
         if let Some(piece) = first
             && let Err(error) = self.write_now(piece, cx)
@@ -142,29 +166,31 @@ impl<T> Connection<T> {
     where
         S: Sys<Socket = T>,
     {
-        let refused = match piece {
-            Piece::Bytes(bytes) => {
-                let sent = write_once(|| cx.sys.write(&self.socket, bytes))?;
-                if sent < bytes.len() {
-                    self.cold().outbox.push_bytes(&bytes[sent..]);
-                }
-                sent < bytes.len()
-            }
+        let sent = match &piece {
+            Piece::Bytes(bytes) => write_once(|| cx.sys.write(&self.socket, bytes))?,
             Piece::Frame(frame) => {
                 let parts = [IoSlice::new(frame.header()), IoSlice::new(&frame.payload)];
-                let sent = write_once(|| cx.sys.write_vectored(&self.socket, &parts))?;
-                let refused = sent < frame.len();
-                if refused {
-                    self.cold().outbox.push_rest(frame, sent);
-                }
-                refused
+                write_once(|| cx.sys.write_vectored(&self.socket, &parts))?
             }
         };
-        if refused {
-            self.queued(cx);
-            self.flags.set(Flags::BLOCKED | Flags::REARM);
-        }
+        self.keep(piece, sent, cx);
         Ok(())
+    }
+
+    /// Queues what the kernel refused of a piece, if it did.
+    #[inline(never)]
+    fn keep<S, D>(&mut self, piece: Piece<'_>, sent: usize, cx: &mut Context<S, D>) {
+        match piece {
+            Piece::Bytes(bytes) if sent < bytes.len() => {
+                self.cold().outbox.push_bytes(&bytes[sent..]);
+            }
+            Piece::Frame(frame) if sent < frame.len() => {
+                self.cold().outbox.push_rest(frame, sent);
+            }
+            _ => return,
+        }
+        self.queued(cx);
+        self.flags.set(Flags::BLOCKED | Flags::REARM);
     }
 
     /// Queues a frame that a handle sent. Says whether the connection still took it.

@@ -10,7 +10,6 @@ mod shell;
 mod stats;
 mod wheel;
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 
 use slab::Slab;
@@ -50,8 +49,11 @@ pub(crate) struct Reactor<S: Sys, D> {
     connections: Slab<Connection<S::Socket>>,
     generation: u32,
     wheel: TimerWheel,
-    /// Connections with input that no edge will announce, in the order they became so.
-    ready: VecDeque<Token>,
+    /// Connections with input that no edge will announce, in the order they became so: they have
+    /// their turn in the next turn of the reactor.
+    ready: Vec<Token>,
+    /// Those of the last turn, while they have theirs.
+    turns: Vec<Token>,
     /// Connections with output that came through the inbox.
     dirty: Vec<Token>,
     inbox: Arc<Inbox>,
@@ -89,7 +91,8 @@ impl<S: Sys, D: Delivery> Reactor<S, D> {
             connections: Slab::with_capacity(reserved),
             generation: 0,
             wheel,
-            ready: VecDeque::new(),
+            ready: Vec::new(),
+            turns: Vec::new(),
             dirty: Vec::new(),
             inbox,
             replies: Box::default(),
@@ -102,10 +105,11 @@ impl<S: Sys, D: Delivery> Reactor<S, D> {
     }
 
     /// Does everything that can be done now, and says when there will be more.
-    pub(crate) fn turn(&mut self, events: &[Readiness], now: Tick) -> Next {
+    pub(crate) fn turn(&mut self, events: impl IntoIterator<Item = Readiness>, now: Tick) -> Next {
         self.cx.now = now;
-        self.note(events);
-        self.read_ready();
+        std::mem::swap(&mut self.ready, &mut self.turns);
+        self.take_events(events);
+        self.take_turns();
         self.take_inbox();
         self.fire_timers();
         self.write_dirty();
@@ -114,7 +118,8 @@ impl<S: Sys, D: Delivery> Reactor<S, D> {
         self.next()
     }
 
-    fn note(&mut self, events: &[Readiness]) {
+    /// Records what the poll said, and reads from the connections it spoke of.
+    fn take_events(&mut self, events: impl IntoIterator<Item = Readiness>) {
         for event in events {
             let token = event.token;
             if token.is_listener() {
@@ -126,33 +131,51 @@ impl<S: Sys, D: Delivery> Reactor<S, D> {
             let Some(connection) = find(&mut self.connections, token) else {
                 continue;
             };
-            if connection.note(event.readable, event.writable, event.read_closed) {
+            let unblocked = connection.note(event.readable, event.writable, event.read_closed);
+            let queued = connection.is_queued();
+            if unblocked {
                 self.finish(token);
             }
-            self.enqueue(token);
+            if !queued {
+                self.read(token);
+            }
         }
     }
 
-    /// Gives every connection on the ready list its turn; those that want another wait for the
-    /// next one.
-    fn read_ready(&mut self) {
-        for _ in 0..self.ready.len() {
-            let Some(token) = self.ready.pop_front() else {
-                return;
-            };
-            let mut budget = READ_BUDGET;
-            while let Some(connection) = find(&mut self.connections, token) {
+    /// Reads from the connections that were left on the ready list.
+    fn take_turns(&mut self) {
+        for at in 0..self.turns.len() {
+            let token = self.turns[at];
+            if let Some(connection) = find(&mut self.connections, token) {
                 connection.dequeue();
-                connection.deliver_drain(token, &mut self.cx);
-                let count = connection.read(token, &mut self.cx);
-                if !self.finish(token) {
-                    break;
-                }
-                budget = budget.saturating_sub(count);
-                if count == 0 || budget == 0 {
-                    self.enqueue(token);
-                    break;
-                }
+                self.read(token);
+            }
+        }
+        self.turns.clear();
+    }
+
+    /// Gives a connection its turn; if it wants another, that is the next one's business.
+    #[inline]
+    fn read(&mut self, token: Token) {
+        let mut budget = READ_BUDGET;
+        while let Some(connection) = find(&mut self.connections, token) {
+            connection.deliver_drain(token, &mut self.cx);
+            let count = connection.read(token, &mut self.cx);
+            // Nearly always the answer is bytes, they leave at once, and that was all.
+            if self.cx.delivery.replies().is_bytes_for(token) {
+                std::mem::swap(self.cx.delivery.replies(), &mut self.replies);
+                connection.answer(token, self.replies.bytes(), &mut self.cx);
+                self.replies.clear();
+            }
+            if connection.is_at_rest() && self.cx.delivery.replies().is_empty() {
+                return;
+            }
+            if !self.finish(token) {
+                return;
+            }
+            budget = budget.saturating_sub(count);
+            if count == 0 || budget == 0 {
+                return self.enqueue(token);
             }
         }
     }
@@ -162,14 +185,13 @@ impl<S: Sys, D: Delivery> Reactor<S, D> {
             && connection.wants_turn(&self.cx)
             && connection.enqueue()
         {
-            self.ready.push_back(token);
+            self.ready.push(token);
         }
     }
 
     /// After anything happened to a connection: carries out what its handler answered, writes
     /// what waits, sets its timer, and frees it if it has gone. Says whether it wants another turn
     /// without waiting for an edge.
-    #[inline]
     fn finish(&mut self, token: Token) -> bool {
         loop {
             self.apply();
@@ -177,7 +199,7 @@ impl<S: Sys, D: Delivery> Reactor<S, D> {
                 return false;
             };
             connection.settle(token, &mut self.cx);
-            // A write that failed was reported to the handler, which may have answered.
+            // A handler that was told of a failed write may have answered.
             if !self.cx.delivery.replies().is_empty() {
                 continue;
             }
@@ -197,23 +219,24 @@ impl<S: Sys, D: Delivery> Reactor<S, D> {
         while !self.cx.delivery.replies().is_empty() {
             std::mem::swap(self.cx.delivery.replies(), &mut self.replies);
             let (connections, cx) = (&mut self.connections, &mut self.cx);
-            self.replies.drain(|token, ops, arena, start| {
+            self.replies.for_each(|token, ops, arena, range| {
                 let Some(connection) = find(connections, token) else {
                     return;
                 };
                 let was_open = connection.is_open();
-                connection.apply(token, ops, arena, start, cx);
+                connection.apply(token, ops, arena, range, cx);
                 if !was_open && connection.is_open() {
-                    connection.start_idle(token, cx);
-                    connection.read_early(token, cx);
+                    connection.opened(token, cx);
                     if self.draining.is_some() {
                         connection.shut_down(token, cx);
                     }
                 }
             });
+            self.replies.clear();
         }
     }
 
+    #[inline(never)]
     fn free(&mut self, token: Token) {
         self.wheel.cancel(token.index);
         self.connections.remove(token.index as usize);
@@ -293,6 +316,7 @@ impl<S: Sys, D: Delivery> Reactor<S, D> {
         }
     }
 
+    #[inline(never)]
     fn accept_one(&mut self, at: usize) {
         if !self.population.enter() {
             self.pause.begin(self.cx.now);

@@ -359,7 +359,7 @@ impl TestPeer {
 
     fn turn(&mut self) {
         let events = self.network.take_events();
-        self.next = self.reactor.turn(&events, self.now);
+        self.next = self.reactor.turn(events, self.now);
     }
 
     /// Runs the server until it waits for time or for us.

@@ -145,7 +145,7 @@ impl<A: Application> Executor<A> {
                     slot,
                     backlog: 0,
                 };
-                return self.run(to, out, A::opened);
+                return self.run(&to, out, A::opened);
             }
             Ok(Err(response)) => response,
             Err(_) => {
@@ -157,10 +157,9 @@ impl<A: Application> Executor<A> {
         out.raw(|arena| arena.extend_from_slice(&response));
     }
 
-    #[inline]
     pub(crate) fn message(
         &mut self,
-        to: Target,
+        to: &Target,
         kind: MessageKind,
         body: Body<'_>,
         out: &mut Replies,
@@ -170,17 +169,35 @@ impl<A: Application> Executor<A> {
         });
     }
 
+    /// Runs the messages that `next` hands out, which are borrowed and all there, as one event.
+    /// Stops at the first after which the handler takes no more.
+    #[inline]
+    pub(crate) fn messages<'b>(
+        &mut self,
+        to: &Target,
+        mut next: impl FnMut() -> Option<(MessageKind, &'b [u8])>,
+        out: &mut Replies,
+    ) {
+        self.run(to, out, |session, mut output| {
+            while !output.is_closing()
+                && let Some((kind, bytes)) = next()
+            {
+                A::message(session, output.reborrow(), kind, Body::Borrowed(bytes));
+            }
+        });
+    }
+
     pub(crate) fn timer(&mut self, to: Target, out: &mut Replies) {
-        self.run(to, out, A::timer);
+        self.run(&to, out, A::timer);
     }
 
     pub(crate) fn drain(&mut self, to: Target, out: &mut Replies) {
-        self.run(to, out, A::drain);
+        self.run(&to, out, A::drain);
     }
 
     /// Closes on behalf of a handle, unless a Close frame has been sent.
     pub(crate) fn close(&mut self, to: Target, code: CloseCode, reason: &str, out: &mut Replies) {
-        self.run(to, out, |_, mut output| {
+        self.run(&to, out, |_, mut output| {
             output.close(Some(code), reason);
         });
     }
@@ -200,9 +217,7 @@ impl<A: Application> Executor<A> {
             slot.meta.closing = true;
             if let Some(mut session) = slot.session {
                 let output = Output {
-                    token: to.token,
-                    slot: to.slot,
-                    backlog: to.backlog,
+                    to: &to,
                     meta: &mut slot.meta,
                     replies: out,
                     outside: &self.outside,
@@ -230,7 +245,7 @@ impl<A: Application> Executor<A> {
     #[inline]
     fn run(
         &mut self,
-        to: Target,
+        to: &Target,
         out: &mut Replies,
         event: impl FnOnce(&mut A::Session, Output<'_>),
     ) {
@@ -245,9 +260,7 @@ impl<A: Application> Executor<A> {
         }
         out.begin(to.token);
         let output = Output {
-            token: to.token,
-            slot: to.slot,
-            backlog: to.backlog,
+            to,
             meta: &mut slot.meta,
             replies: out,
             outside: &self.outside,
@@ -260,7 +273,7 @@ impl<A: Application> Executor<A> {
     }
 
     #[cold]
-    fn panicked(&mut self, to: Target, out: &mut Replies) {
+    fn panicked(&mut self, to: &Target, out: &mut Replies) {
         let slot = &mut self.slots[to.slot as usize];
         log::error!(
             "a handler panicked; closing {} with 1011",

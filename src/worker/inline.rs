@@ -34,13 +34,17 @@ impl<A: Application> Delivery for Inline<A> {
             .open(token, request, upgrade, remote, &mut self.replies);
     }
 
-    #[inline]
-    fn message(&mut self, to: Target, kind: MessageKind, payload: Payload<'_>) {
+    fn message(&mut self, to: &Target, kind: MessageKind, payload: Payload<'_>) {
         let body = match payload {
             Payload::Borrowed(bytes) => Body::Borrowed(bytes),
             Payload::Owned(bytes) => Body::Owned(bytes.into()),
         };
         self.executor.message(to, kind, body, &mut self.replies);
+    }
+
+    #[inline]
+    fn messages<'b>(&mut self, to: &Target, next: impl FnMut() -> Option<(MessageKind, &'b [u8])>) {
+        self.executor.messages(to, next, &mut self.replies);
     }
 
     fn timer(&mut self, to: Target) {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::executor::{Links, Meta};
-use crate::connection::{Body, Link, Op, Replies, ticks};
+use crate::connection::{Body, Link, Op, Replies, Target, ticks};
 use crate::protocol::{CloseCode, MessageKind};
 use crate::reactor::Inbox;
 use crate::transport::Token;
@@ -32,9 +32,7 @@ pub(crate) struct Outside {
 
 /// The connection whose event is being handled.
 pub(crate) struct Output<'a> {
-    pub(super) token: Token,
-    pub(super) slot: u32,
-    pub(super) backlog: usize,
+    pub(super) to: &'a Target,
     pub(super) meta: &'a mut Meta,
     pub(super) replies: &'a mut Replies,
     pub(super) outside: &'a Outside,
@@ -42,12 +40,30 @@ pub(crate) struct Output<'a> {
 }
 
 impl Output<'_> {
+    /// The same for one of several events.
+    #[inline]
+    pub(super) fn reborrow(&mut self) -> Output<'_> {
+        Output {
+            to: self.to,
+            meta: self.meta,
+            replies: self.replies,
+            outside: self.outside,
+            links: self.links,
+        }
+    }
+
+    /// Whether a Close frame was sent.
+    #[inline]
+    pub(super) fn is_closing(&self) -> bool {
+        self.meta.closing
+    }
+
     #[inline]
     pub(crate) fn send(&mut self, kind: MessageKind, body: Body<'_>) -> Sending {
         if self.meta.closing {
             return Sending::Closing;
         }
-        if self.buffered_amount() > self.outside.outbox.saturating_add(IN_FLIGHT) {
+        if self.buffered_amount() > self.outside.outbox + IN_FLIGHT {
             self.replies.want_drain();
             return Sending::OverLimit;
         }
@@ -68,7 +84,7 @@ impl Output<'_> {
 
     #[inline]
     pub(crate) fn buffered_amount(&self) -> usize {
-        self.backlog + self.replies.group_bytes()
+        self.to.backlog + self.replies.group_bytes()
     }
 
     pub(crate) fn set_timer(&mut self, after: Option<Duration>) {
@@ -80,7 +96,7 @@ impl Output<'_> {
     }
 
     pub(crate) fn token(&self) -> Token {
-        self.token
+        self.to.token
     }
 
     pub(crate) fn outside(&self) -> &Outside {
@@ -88,6 +104,6 @@ impl Output<'_> {
     }
 
     pub(crate) fn link(&mut self) -> Arc<Link> {
-        self.links.get(self.token, self.slot, self.meta)
+        self.links.get(self.to.token, self.to.slot, self.meta)
     }
 }
