@@ -123,8 +123,8 @@ impl Engine {
         } = &mut self.loops[reactor];
         let events = network.take_events();
         match reactor {
-            AnyReactor::Inline(reactor) => reactor.turn(&events, now),
-            AnyReactor::Workers(reactor) => reactor.turn(&events, now),
+            AnyReactor::Inline(reactor) => reactor.turn(events, now),
+            AnyReactor::Workers(reactor) => reactor.turn(events, now),
         }
     }
 

@@ -176,7 +176,7 @@ impl<A: Application> Executor<A> {
             worker: to.worker,
         });
         let to = Target { slot, ..to };
-        self.run(to, 0, sink, |session, mut output| {
+        self.run(&to, 0, sink, |session, mut output| {
             let headers = acceptance.headers.iter();
             output.switch_protocols(
                 &upgrade.key,
@@ -187,10 +187,9 @@ impl<A: Application> Executor<A> {
         });
     }
 
-    #[inline]
     pub(crate) fn message(
         &mut self,
-        to: Target,
+        to: &Target,
         kind: MessageKind,
         body: Body<'_>,
         sink: Sink<'_>,
@@ -201,17 +200,36 @@ impl<A: Application> Executor<A> {
         });
     }
 
+    /// Runs the messages that `next` hands out, which are borrowed and all there, as one event.
+    /// Stops at the first after which the handler takes no more.
+    #[inline]
+    pub(crate) fn messages<'b>(
+        &mut self,
+        to: &Target,
+        mut next: impl FnMut() -> Option<(MessageKind, &'b [u8])>,
+        sink: Sink<'_>,
+    ) {
+        self.run(to, 0, sink, |session, mut output| {
+            while !output.is_closing()
+                && let Some((kind, bytes)) = next()
+            {
+                output.replies.add_delivered(weight(bytes.len()));
+                A::message(session, output.reborrow(), kind, Body::Borrowed(bytes));
+            }
+        });
+    }
+
     pub(crate) fn timer(&mut self, to: Target, sink: Sink<'_>) {
-        self.run(to, 0, sink, A::timer);
+        self.run(&to, 0, sink, A::timer);
     }
 
     pub(crate) fn drain(&mut self, to: Target, sink: Sink<'_>) {
-        self.run(to, 0, sink, A::drain);
+        self.run(&to, 0, sink, A::drain);
     }
 
     /// Closes on behalf of a handle, unless a Close frame has been sent.
     pub(crate) fn close(&mut self, to: Target, code: CloseCode, reason: &str, sink: Sink<'_>) {
-        self.run(to, 0, sink, |_, mut output| {
+        self.run(&to, 0, sink, |_, mut output| {
             output.close(Some(code), reason);
         });
     }
@@ -232,7 +250,7 @@ impl<A: Application> Executor<A> {
             slot.meta.closing = true;
             if let Some(mut session) = slot.session {
                 let output = Output {
-                    to,
+                    to: &to,
                     meta: &mut slot.meta,
                     replies: &mut *sink.replies,
                     outside: &self.outsides[usize::from(sink.reactor)],
@@ -274,7 +292,7 @@ impl<A: Application> Executor<A> {
     #[inline]
     fn run(
         &mut self,
-        to: Target,
+        to: &Target,
         delivered: usize,
         sink: Sink<'_>,
         event: impl FnOnce(&mut A::Session, Output<'_>),
@@ -303,7 +321,7 @@ impl<A: Application> Executor<A> {
     }
 
     #[cold]
-    fn panicked(&mut self, to: Target, sink: Sink<'_>) {
+    fn panicked(&mut self, to: &Target, sink: Sink<'_>) {
         let slot = &mut self.slots[to.slot as usize];
         log::error!(
             "a handler panicked; closing {} with 1011",

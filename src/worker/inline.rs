@@ -9,14 +9,15 @@ use crate::reactor::{Batch, Handoff};
 
 pub(crate) struct Inline<A: Application> {
     executor: Executor<A>,
-    replies: Replies,
+    /// Boxed, because the reactor swaps them with a set of its own.
+    replies: Box<Replies>,
 }
 
 impl<A: Application> Inline<A> {
     pub(crate) fn new(executor: Executor<A>) -> Self {
         Self {
             executor,
-            replies: Replies::default(),
+            replies: Box::default(),
         }
     }
 
@@ -53,14 +54,19 @@ impl<A: Application> Delivery for Inline<A> {
         executor.open(to, request, upgrade, remote, sink);
     }
 
-    #[inline]
-    fn message(&mut self, to: Target, kind: MessageKind, payload: Payload<'_>) {
+    fn message(&mut self, to: &Target, kind: MessageKind, payload: Payload<'_>) {
         let body = match payload {
             Payload::Borrowed(bytes) => Body::Borrowed(bytes),
             Payload::Owned(bytes) => Body::Owned(bytes.into()),
         };
         let (executor, sink) = self.parts();
         executor.message(to, kind, body, sink);
+    }
+
+    #[inline]
+    fn messages<'b>(&mut self, to: &Target, next: impl FnMut() -> Option<(MessageKind, &'b [u8])>) {
+        let (executor, sink) = self.parts();
+        executor.messages(to, next, sink);
     }
 
     fn timer(&mut self, to: Target) {
@@ -85,7 +91,7 @@ impl<A: Application> Delivery for Inline<A> {
 }
 
 impl<A: Application> Handoff for Inline<A> {
-    fn replies(&mut self) -> &mut Replies {
+    fn replies(&mut self) -> &mut Box<Replies> {
         &mut self.replies
     }
 

@@ -7,9 +7,9 @@ use std::time::Instant;
 use crossbeam_channel::Receiver;
 
 use super::executor::{Application, Executor, Sink};
-use crate::connection::{Body, Target};
-use crate::protocol::{MAX_HEADERS, Request};
-use crate::reactor::{Batch, Delivered, Inbox, Rare};
+use crate::connection::{Body, Replies, Target};
+use crate::protocol::{MAX_HEADERS, MessageKind, Request};
+use crate::reactor::{Batch, Consumer, Event, Inbox, Rare};
 
 /// What a worker shows of itself to other threads.
 #[derive(Debug)]
@@ -74,36 +74,58 @@ impl<A: Application> Worker<A> {
     /// Runs every event of a batch, and leaves the answers in it.
     pub(crate) fn handle(&mut self, batch: &mut Batch) {
         let reactor = batch.reactor();
-        batch.deliver(|to, event, replies| {
-            let sink = Sink { reactor, replies };
-            match event {
-                Delivered::Small(kind, bytes) => {
-                    self.executor.message(to, kind, Body::Borrowed(bytes), sink);
-                }
-                Delivered::Large(kind, bytes) => {
-                    self.executor.message(to, kind, Body::Owned(bytes), sink);
-                }
-                Delivered::Timer => self.executor.timer(to, sink),
-                Delivered::Drain => self.executor.drain(to, sink),
-                Delivered::Rare(rare, head) => self.rare(to, rare, head, sink),
-            }
+        batch.deliver(&mut Turn {
+            executor: &mut self.executor,
+            reactor,
         });
     }
+}
 
-    fn rare(&mut self, to: Target, event: Rare, head: &[u8], sink: Sink<'_>) {
+/// The executor while it handles a batch of this reactor.
+struct Turn<'a, A: Application> {
+    executor: &'a mut Executor<A>,
+    reactor: u16,
+}
+
+impl<A: Application> Consumer for Turn<'_, A> {
+    #[inline]
+    fn messages<'b>(
+        &mut self,
+        to: &Target,
+        next: impl FnMut() -> Option<(MessageKind, &'b [u8])>,
+        replies: &mut Replies,
+    ) {
+        let sink = Sink {
+            reactor: self.reactor,
+            replies,
+        };
+        self.executor.messages(to, next, sink);
+    }
+
+    fn event(&mut self, to: &Target, event: Event<'_>, replies: &mut Replies) {
+        let sink = Sink {
+            reactor: self.reactor,
+            replies,
+        };
+        let executor = &mut *self.executor;
         match event {
-            Rare::Open { remote } => {
+            Event::Large(kind, bytes) => executor.message(to, kind, Body::Owned(bytes), sink),
+            Event::Timer => executor.timer(*to, sink),
+            Event::Drain => executor.drain(*to, sink),
+            Event::Rare(Rare::Open { remote }, head) => {
                 let mut storage = [httparse::EMPTY_HEADER; MAX_HEADERS];
                 // The reactor has let it pass: it parses.
                 let request = Request::parse(head, &mut storage);
                 if let Ok(request) = request
                     && let Ok(Some(upgrade)) = request.upgrade()
                 {
-                    self.executor.open(to, &request, &upgrade, remote, sink);
+                    executor.open(*to, &request, &upgrade, remote, sink);
                 }
             }
-            Rare::Close { code, reason } => self.executor.close(to, code, &reason, sink),
-            Rare::End(reason) => self.executor.end(to, reason, sink),
+            Event::Rare(Rare::Close { code, reason }, _) => {
+                executor.close(*to, code, &reason, sink);
+            }
+            Event::Rare(Rare::End(reason), _) => executor.end(*to, reason, sink),
         }
     }
 }
