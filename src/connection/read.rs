@@ -45,13 +45,18 @@ impl<T> Connection<T> {
             State::Handshake { .. } | State::Closing { .. } | State::Lingering { .. } => true,
             State::Opening | State::Ending(_) | State::Gone => false,
         };
+        reads && !self.flags.has(Flags::EOF) && (self.cold.is_none() || self.takes_answers(cx))
+    }
+
+    #[inline(never)]
+    fn takes_answers<D>(&self, cx: &Context<impl Sized, D>) -> bool {
         // Once it was over the limit, most of the outbox has to leave first.
         let limit = if self.flags.has(Flags::DRAIN_OWED) {
             cx.settings.low_water()
         } else {
             cx.settings.outbox
         };
-        reads && !self.flags.has(Flags::EOF) && (self.cold.is_none() || self.outbox_len() <= limit)
+        self.outbox_len() <= limit
     }
 
     /// Reads once, if there may be input and the peer takes its answers, and delivers what came.

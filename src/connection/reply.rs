@@ -298,7 +298,7 @@ impl Replies {
     }
 
     /// Forgets everything but keeps the memory.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn clear(&mut self) {
         self.groups.clear();
         self.delivered = 0;

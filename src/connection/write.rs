@@ -20,7 +20,7 @@ enum Piece<'a> {
 
 impl<T> Connection<T> {
     /// Carries out the answer to what was delivered.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn apply<S, D>(&mut self, answer: Answer<'_>, cx: &mut Context<S, D>)
     where
         S: Sys<Socket = T>,

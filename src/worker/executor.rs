@@ -96,8 +96,6 @@ impl Links {
 
 pub(crate) struct Executor<A: Application> {
     application: Arc<A>,
-    /// One for each reactor whose connections are served here.
-    outsides: Arc<[Outside]>,
     slots: Slab<Slot<A::Session>>,
     links: Links,
     /// Connections placed here, for whoever places the next.
@@ -106,22 +104,16 @@ pub(crate) struct Executor<A: Application> {
 
 /// Where one event's output goes.
 pub(crate) struct Sink<'a> {
-    /// The position of the connection's reactor.
-    pub(crate) reactor: u16,
+    /// What the connection's reactor offers.
+    pub(crate) outside: &'a Outside,
     pub(crate) replies: &'a mut Replies,
 }
 
 impl<A: Application> Executor<A> {
     /// `capacity`: connections to reserve address space for.
-    pub(crate) fn new(
-        application: Arc<A>,
-        outsides: Arc<[Outside]>,
-        load: Load,
-        capacity: usize,
-    ) -> Self {
+    pub(crate) fn new(application: Arc<A>, load: Load, capacity: usize) -> Self {
         Self {
             application,
-            outsides,
             slots: Slab::with_capacity(capacity),
             links: Links::default(),
             load,
@@ -253,7 +245,7 @@ impl<A: Application> Executor<A> {
                     to: &to,
                     meta: &mut slot.meta,
                     replies: &mut *sink.replies,
-                    outside: &self.outsides[usize::from(sink.reactor)],
+                    outside: sink.outside,
                     links: &mut self.links,
                 };
                 let closed = catch_unwind(AssertUnwindSafe(|| {
@@ -274,13 +266,13 @@ impl<A: Application> Executor<A> {
     }
 
     /// Ends every connection that is left, because the reactors have gone.
-    pub(crate) fn finish(&mut self) {
+    pub(crate) fn finish(&mut self, outside: &Outside) {
         let mut replies = Replies::default();
         let left: Vec<usize> = self.slots.iter().map(|(slot, _)| slot).collect();
         for slot in left {
             let to = Target::new(Token::WAKER, slot as u32, 0);
             let sink = Sink {
-                reactor: 0,
+                outside,
                 replies: &mut replies,
             };
             self.end(to, CloseReason::new(Cause::Shutdown), sink);
@@ -311,7 +303,7 @@ impl<A: Application> Executor<A> {
             to,
             meta: &mut slot.meta,
             replies: &mut *sink.replies,
-            outside: &self.outsides[usize::from(sink.reactor)],
+            outside: sink.outside,
             links: &mut self.links,
         };
         let outcome = catch_unwind(AssertUnwindSafe(|| event(session, output)));

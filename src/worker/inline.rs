@@ -3,20 +3,23 @@
 use std::net::SocketAddr;
 
 use super::executor::{Application, Executor, Sink};
+use super::output::Outside;
 use crate::connection::{Body, CloseReason, Delivery, Replies, Target, Tick};
 use crate::protocol::{CloseCode, MessageKind, Payload, Request, UpgradeRequest};
 use crate::reactor::{Batch, Handoff};
 
 pub(crate) struct Inline<A: Application> {
     executor: Executor<A>,
+    outside: Outside,
     /// Boxed, because the reactor swaps them with a set of its own.
     replies: Box<Replies>,
 }
 
 impl<A: Application> Inline<A> {
-    pub(crate) fn new(executor: Executor<A>) -> Self {
+    pub(crate) fn new(executor: Executor<A>, outside: Outside) -> Self {
         Self {
             executor,
+            outside,
             replies: Box::default(),
         }
     }
@@ -24,7 +27,7 @@ impl<A: Application> Inline<A> {
     #[inline]
     fn parts(&mut self) -> (&mut Executor<A>, Sink<'_>) {
         let sink = Sink {
-            reactor: 0,
+            outside: &self.outside,
             replies: &mut self.replies,
         };
         (&mut self.executor, sink)

@@ -7,9 +7,10 @@ use std::time::Instant;
 use crossbeam_channel::Receiver;
 
 use super::executor::{Application, Executor, Sink};
+use super::output::Outside;
 use crate::connection::{Body, Replies, Target};
 use crate::protocol::{MAX_HEADERS, MessageKind, Request};
-use crate::reactor::{Batch, Consumer, Event, Inbox, Rare};
+use crate::reactor::{Batch, Consumer, Event, Rare};
 
 /// What a worker shows of itself to other threads.
 #[derive(Debug)]
@@ -48,43 +49,41 @@ impl Activity {
 
 pub(crate) struct Worker<A: Application> {
     executor: Executor<A>,
+    /// One for each reactor.
+    outsides: Arc<[Outside]>,
 }
 
 impl<A: Application> Worker<A> {
-    pub(crate) fn new(executor: Executor<A>) -> Self {
-        Self { executor }
+    pub(crate) fn new(executor: Executor<A>, outsides: Arc<[Outside]>) -> Self {
+        Self { executor, outsides }
     }
 
     /// Handles batches until every reactor has gone, then ends the handlers that are left.
-    pub(crate) fn run(
-        mut self,
-        batches: &Receiver<Box<Batch>>,
-        reactors: &[Arc<Inbox>],
-        activity: &Activity,
-    ) {
+    pub(crate) fn run(mut self, batches: &Receiver<Box<Batch>>, activity: &Activity) {
         for mut batch in batches {
             activity.begin();
             self.handle(&mut batch);
             activity.end();
-            reactors[usize::from(batch.reactor())].give_back(batch);
+            let reactor = usize::from(batch.reactor());
+            self.outsides[reactor].inbox.give_back(batch);
         }
-        self.executor.finish();
+        self.executor.finish(&self.outsides[0]);
     }
 
     /// Runs every event of a batch, and leaves the answers in it.
     pub(crate) fn handle(&mut self, batch: &mut Batch) {
-        let reactor = batch.reactor();
+        let outside = &self.outsides[usize::from(batch.reactor())];
         batch.deliver(&mut Turn {
             executor: &mut self.executor,
-            reactor,
+            outside,
         });
     }
 }
 
-/// The executor while it handles a batch of this reactor.
+/// The executor while it handles a batch.
 struct Turn<'a, A: Application> {
     executor: &'a mut Executor<A>,
-    reactor: u16,
+    outside: &'a Outside,
 }
 
 impl<A: Application> Consumer for Turn<'_, A> {
@@ -96,7 +95,7 @@ impl<A: Application> Consumer for Turn<'_, A> {
         replies: &mut Replies,
     ) {
         let sink = Sink {
-            reactor: self.reactor,
+            outside: self.outside,
             replies,
         };
         self.executor.messages(to, next, sink);
@@ -104,7 +103,7 @@ impl<A: Application> Consumer for Turn<'_, A> {
 
     fn event(&mut self, to: &Target, event: Event<'_>, replies: &mut Replies) {
         let sink = Sink {
-            reactor: self.reactor,
+            outside: self.outside,
             replies,
         };
         let executor = &mut *self.executor;
