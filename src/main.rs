@@ -18,7 +18,10 @@ const FAILED: u8 = 1;
 const CANNOT_START: u8 = 2;
 
 fn main() -> ExitCode {
-    let flags = Flags::parse();
+    let flags = match Flags::try_parse() {
+        Ok(flags) => flags,
+        Err(error) => return explain(&error),
+    };
     logger::init(flags.log);
     let config = flags.into_config();
 
@@ -64,6 +67,19 @@ fn start(config: Config) -> Result<Option<Running>, Box<dyn std::error::Error>> 
         .write_all(ready.as_bytes())
         .and_then(|()| stdout.flush());
     Ok(Some(running))
+}
+
+/// Prints help as it is asked for, and of an error the line that says what is wrong.
+fn explain(error: &clap::Error) -> ExitCode {
+    if !error.use_stderr() {
+        let _ = error.print();
+        return ExitCode::SUCCESS;
+    }
+    let text = error.to_string();
+    let line = text.lines().next().unwrap_or("bad flags");
+    let line = line.trim_start_matches("error: ");
+    let _ = writeln!(std::io::stderr(), "sockeye: {line} (see --help)");
+    ExitCode::from(CANNOT_START)
 }
 
 /// Says in one line why the program ends. Not `eprintln!`, which panics when standard error is

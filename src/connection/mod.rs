@@ -38,7 +38,8 @@ enum State {
     Handshake { since: Tick },
     /// The request is with its handler's factory; early frames wait.
     Opening,
-    /// Messages flow. `seen`: the last byte from the peer, or our ping if that is later.
+    /// Messages flow. `seen`: the last byte from the peer or taken by it, or our ping if that is
+    /// later.
     Open { slot: u32, seen: Tick },
     /// The handler was told of the end; its last answers and its agreement are awaited.
     Ending(Then),
@@ -243,7 +244,13 @@ impl<S> Connection<S> {
 
     /// Records what the poll said. Says whether waiting output can go on.
     #[inline]
-    pub(crate) fn note(&mut self, readable: bool, writable: bool, read_closed: bool) -> bool {
+    pub(crate) fn note(
+        &mut self,
+        readable: bool,
+        writable: bool,
+        read_closed: bool,
+        now: Tick,
+    ) -> bool {
         if readable {
             self.flags.set(Flags::READABLE);
         }
@@ -253,7 +260,12 @@ impl<S> Connection<S> {
         // A socket with room is reported writable with every other edge, too.
         let unblocked = writable && self.flags.has(Flags::BLOCKED);
         if unblocked {
-            self.flags.clear(Flags::BLOCKED);
+            self.flags.clear(Flags::BLOCKED | Flags::PINGED);
+            // The peer has taken something. A ping may be far behind in what it has yet to take,
+            // and its answers are not read while it has much: this is its sign of life.
+            if let State::Open { seen, .. } = &mut self.state {
+                *seen = now;
+            }
         }
         unblocked
     }

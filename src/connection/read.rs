@@ -42,9 +42,17 @@ impl<T> Connection<T> {
                 | State::Closing { .. }
                 | State::Lingering { .. }
         );
-        reads
-            && !self.flags.has(Flags::EOF)
-            && (self.cold.is_none() || self.outbox_len() <= cx.settings.outbox)
+        reads && !self.flags.has(Flags::EOF) && (self.cold.is_none() || self.has_room(cx))
+    }
+
+    fn has_room<D>(&self, cx: &Context<impl Sized, D>) -> bool {
+        // Once it was over the limit, most of the outbox has to leave first.
+        let limit = if self.flags.has(Flags::DRAIN_OWED) {
+            cx.settings.low_water()
+        } else {
+            cx.settings.outbox
+        };
+        self.outbox_len() <= limit
     }
 
     /// Reads once, if there may be input and the peer takes its answers, and delivers what came.
@@ -104,16 +112,20 @@ impl<T> Connection<T> {
         }
     }
 
-    /// Starts what a connection does from its handshake on, and decodes what came while that was
-    /// being decided.
+    /// After the handshake was decided: starts what an open connection has, and decodes what came
+    /// meanwhile. A handler that closed at once still has to hear the peer's Close frame.
     #[inline(never)]
-    pub(crate) fn opened<S, D>(&mut self, token: Token, cx: &mut Context<S, D>)
+    pub(crate) fn decided<S, D>(&mut self, token: Token, cx: &mut Context<S, D>)
     where
         D: Delivery,
     {
-        self.start_idle(token, cx);
+        if self.is_open() {
+            self.start_idle(token, cx);
+        }
         let Some(cold) = &mut self.cold else { return };
-        if cold.input.is_empty() || !matches!(self.state, State::Open { .. }) {
+        if cold.input.is_empty()
+            || !matches!(self.state, State::Open { .. } | State::Closing { .. })
+        {
             return;
         }
         let mut early = std::mem::take(&mut cold.input);

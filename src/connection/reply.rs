@@ -117,6 +117,8 @@ pub(crate) struct Replies {
     sealed: usize,
     /// Payloads of frames in the current group, which the arena does not hold.
     apart: usize,
+    /// What sending every message back that the current group answers would take at most.
+    echo: usize,
 }
 
 /// Arena capacity kept from one turn to the next.
@@ -132,6 +134,7 @@ impl Replies {
         self.apart = 0;
         self.start = self.arena.len();
         self.sealed = self.start;
+        self.echo = 0;
         self.groups.push(Group {
             token,
             ops: self.ops.len() as u32,
@@ -143,6 +146,18 @@ impl Replies {
     #[inline]
     pub(crate) fn group_bytes(&self) -> usize {
         self.arena.len() - self.start + self.apart
+    }
+
+    /// Notes that the current group will answer a message of `len` bytes.
+    #[inline]
+    pub(crate) fn answer(&mut self, len: usize) {
+        self.echo += FrameHeader::MAX_LEN + len;
+    }
+
+    /// Bytes it takes at most to send back every message the current group answers.
+    #[inline]
+    pub(crate) fn echo_bytes(&self) -> usize {
+        self.echo
     }
 
     #[inline]

@@ -98,11 +98,16 @@ impl<T> Connection<T> {
                     slot: Slot::new(slot),
                     since: cx.now,
                 };
+                // A closing connection never fires it, and would be looked at for it for ever.
+                if let Some(cold) = &mut self.cold {
+                    cold.timer = None;
+                }
                 self.flags.set(Flags::REARM);
             }
             (Op::Drain, State::Open { .. }) => self.flags.set(Flags::DRAIN_OWED),
             (Op::Timer(after), State::Open { .. }) => {
-                let at = after.map(|after| cx.now.after(after));
+                // Never at once: a timer set again and again must not keep a turn from ending.
+                let at = after.map(|after| cx.now.after(after.max(1)));
                 if at.is_some() || self.cold.is_some() {
                     self.cold().timer = at;
                 }

@@ -107,6 +107,10 @@ impl Inbox {
         self.stopping.load(Ordering::Acquire)
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.receiver.is_empty()
+    }
+
     pub(super) fn pop(&self) -> Option<Item> {
         let item = self.receiver.try_recv().ok()?;
         self.bytes.fetch_sub(item.bytes(), Ordering::AcqRel);

@@ -131,7 +131,12 @@ impl<S: Sys, D: Delivery> Reactor<S, D> {
             let Some(connection) = find(&mut self.connections, token) else {
                 continue;
             };
-            let unblocked = connection.note(event.readable, event.writable, event.read_closed);
+            let unblocked = connection.note(
+                event.readable,
+                event.writable,
+                event.read_closed,
+                self.cx.now,
+            );
             let queued = connection.is_queued();
             if unblocked {
                 self.finish(token);
@@ -225,8 +230,8 @@ impl<S: Sys, D: Delivery> Reactor<S, D> {
                 };
                 let was_open = connection.is_open();
                 connection.apply(token, ops, arena, range, cx);
-                if !was_open && connection.is_open() {
-                    connection.opened(token, cx);
+                if !was_open {
+                    connection.decided(token, cx);
                     if self.draining.is_some() {
                         connection.shut_down(token, cx);
                     }
@@ -399,7 +404,11 @@ impl<S: Sys, D: Delivery> Reactor<S, D> {
             return Next::Never;
         }
         let accepting = self.doors.iter().any(|door| door.ready);
-        if !self.ready.is_empty() || (accepting && self.pause.until().is_none()) {
+        // What the budget left in the inbox sends no further wake-up.
+        if !self.ready.is_empty()
+            || !self.inbox.is_empty()
+            || (accepting && self.pause.until().is_none())
+        {
             return Next::Now;
         }
         let mut at = self.wheel.next();

@@ -45,7 +45,7 @@ pub struct Limits {
     /// Largest message payload in bytes; a larger one closes with 1009. Default: 16 MiB.
     pub max_message: usize,
     /// Most fragments in one message; more close with 1009, so that floods of empty fragments
-    /// cannot keep a message open for ever. Default: 65,536.
+    /// cannot keep a message open for ever. Default: 131,072.
     pub max_fragments: usize,
     /// Most connections at once over all reactors; further ones wait in the kernel's accept
     /// queue. `None` (the default): what the descriptor limit allows.
@@ -69,7 +69,8 @@ pub struct Timeouts {
     pub idle: Option<Duration>,
     /// Without any byte from the peer before a ping is sent. Default: 25 s.
     pub ping_interval: Option<Duration>,
-    /// From our ping to the next byte from the peer, else the connection ends. Default: 10 s.
+    /// From our ping to the next byte from the peer, or taken by it of what is queued, else the
+    /// connection ends. Default: 10 s.
     pub pong: Option<Duration>,
     /// From our Close frame to the peer's, and again to the end of its stream. Default: 5 s.
     pub close: Option<Duration>,
@@ -100,7 +101,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             max_message: 16 << 20,
-            max_fragments: 65_536,
+            max_fragments: 128 << 10,
             max_connections: None,
             max_headers: 16 << 10,
             outbox: 1 << 20,

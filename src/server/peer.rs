@@ -90,7 +90,8 @@ impl<'a> Peer<'a> {
         self.output.buffered_amount()
     }
 
-    /// Calls `on_timer` once after `delay`, counted in milliseconds from the end of this event.
+    /// Calls `on_timer` once after `delay`, counted in milliseconds from the end of this event;
+    /// zero counts as one, and more than 24 days as 24 days.
     /// A connection has one timer: setting it again replaces it.
     pub fn set_timer(&mut self, delay: Duration) {
         self.output.set_timer(Some(delay));

@@ -20,6 +20,10 @@ pub(crate) enum Call {
 }
 
 /// What a call is made to do.
+#[cfg_attr(
+    not(test),
+    expect(dead_code, reason = "only tests of this crate decide about calls")
+)]
 pub(crate) enum Fate {
     /// Proceed, with at most so many bytes.
     Proceed(usize),
@@ -46,15 +50,19 @@ impl Network {
             network: self.clone(),
             ends: Rc::new(RefCell::new(Ends::new(remote, window))),
         };
-        let mut state = self.0.borrow_mut();
-        state.backlog.push_back(wire.clone());
-        state.events.push(Readiness {
+        self.0.borrow_mut().backlog.push_back(wire.clone());
+        self.knock();
+        wire
+    }
+
+    /// The edge of a listener that has a connection waiting.
+    fn knock(&self) {
+        self.0.borrow_mut().events.push(Readiness {
             token: Token::listener(0),
             readable: true,
             writable: false,
             read_closed: false,
         });
-        wire
     }
 
     /// The edges since the last call.
@@ -72,7 +80,9 @@ impl Network {
         self.0.borrow_mut().fates = Some(Box::new(fates));
     }
 
-    fn fate(&self, call: Call) -> io::Result<usize> {
+    /// What is to become of a call. One that would block is followed by its edge, `ready`, as if
+    /// what it waits for had come just then.
+    fn fate(&self, call: Call, ready: impl FnOnce()) -> io::Result<usize> {
         // Taken out while it runs, because it may look at the network.
         let fates = self.0.borrow_mut().fates.take();
         let Some(mut fates) = fates else {
@@ -82,7 +92,12 @@ impl Network {
         self.0.borrow_mut().fates = Some(fates);
         match fate {
             Fate::Proceed(most) => Ok(most.max(1)),
-            Fate::Fail(errno) => Err(errno.into()),
+            Fate::Fail(errno) => {
+                if errno == rustix::io::Errno::AGAIN {
+                    ready();
+                }
+                Err(errno.into())
+            }
         }
     }
 }
@@ -175,6 +190,8 @@ impl Wire {
         bytes
     }
 
+    /// Changes what fits between server and client.
+    #[cfg(test)]
     pub(crate) fn set_window(&self, window: usize) {
         let starved = {
             let mut ends = self.ends.borrow_mut();
@@ -188,6 +205,12 @@ impl Wire {
         if starved {
             self.edge(false, true);
         }
+    }
+
+    /// Bytes the server has not read yet.
+    #[cfg(test)]
+    pub(crate) fn unread(&self) -> usize {
+        self.ends.borrow().input.len()
     }
 
     /// Ends the client's side of the stream.
@@ -237,18 +260,18 @@ impl Sys for Network {
         if self.0.borrow().backlog.is_empty() {
             return Err(io::ErrorKind::WouldBlock.into());
         }
-        self.fate(Call::Accept)?;
+        self.fate(Call::Accept, || self.knock())?;
         let wire = self.0.borrow_mut().backlog.pop_front();
         wire.map(Socket).ok_or(io::ErrorKind::WouldBlock.into())
     }
 
     fn peer_addr(&mut self, socket: &Socket) -> io::Result<SocketAddr> {
-        self.fate(Call::PeerAddr)?;
+        self.fate(Call::PeerAddr, || ())?;
         Ok(socket.0.ends.borrow().remote)
     }
 
     fn register(&mut self, socket: &Socket, token: Token) -> io::Result<()> {
-        self.fate(Call::Register)?;
+        self.fate(Call::Register, || ())?;
         let readable = {
             let mut ends = socket.0.ends.borrow_mut();
             ends.token = Some(token);
@@ -259,7 +282,8 @@ impl Sys for Network {
     }
 
     fn read(&mut self, socket: &Socket, buffer: &mut [u8]) -> io::Result<usize> {
-        let most = self.fate(Call::Read)?.min(buffer.len());
+        let most = self.fate(Call::Read, || socket.0.edge(true, false))?;
+        let most = most.min(buffer.len());
         let mut ends = socket.0.ends.borrow_mut();
         if ends.reset {
             return Err(io::ErrorKind::ConnectionReset.into());
@@ -295,7 +319,7 @@ impl Sys for Network {
     }
 
     fn write_vectored(&mut self, socket: &Socket, parts: &[IoSlice<'_>]) -> io::Result<usize> {
-        let most = self.fate(Call::Write)?;
+        let most = self.fate(Call::Write, || socket.0.edge(false, true))?;
         let offered: usize = parts.iter().map(|part| part.len()).sum();
         let mut ends = socket.0.ends.borrow_mut();
         if ends.reset {
@@ -325,7 +349,7 @@ impl Sys for Network {
     }
 
     fn shutdown_write(&mut self, socket: &Socket) -> io::Result<()> {
-        self.fate(Call::Shutdown)?;
+        self.fate(Call::Shutdown, || ())?;
         socket.0.ends.borrow_mut().output_ended = true;
         Ok(())
     }

@@ -11,7 +11,8 @@ use crate::reactor::Inbox;
 use crate::transport::Token;
 
 /// Bytes beyond the outbox limit that answers to messages already under way may take: what one
-/// read brings. A handler that answers each message with at most as much is never refused.
+/// read brings, or if that is more, what the messages it completed add up to. A handler that
+/// answers each message with at most as much is never refused.
 const IN_FLIGHT: usize = crate::connection::READ_BUFFER;
 
 /// What became of a message given to `send`.
@@ -63,7 +64,8 @@ impl Output<'_> {
         if self.meta.closing {
             return Sending::Closing;
         }
-        if self.buffered_amount() > self.outside.outbox + IN_FLIGHT {
+        let over = self.buffered_amount().saturating_sub(self.outside.outbox);
+        if over > IN_FLIGHT && over > self.replies.echo_bytes() {
             self.replies.want_drain();
             return Sending::OverLimit;
         }

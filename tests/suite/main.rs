@@ -1,0 +1,16 @@
+//! The server seen from outside: the binary as a child process, real sockets on the loopback
+//! interface, and a client of its own that shares no code with the crate.
+//!
+//! `SOCKEYE_TEST_ARGS` adds flags to every server the suite starts (for example `--workers 2`);
+//! `SOCKEYE_TEST_BINARY` tests another executable.
+
+mod bad_input;
+mod binary;
+mod client;
+mod close;
+mod deadlines;
+mod echo;
+mod handshake;
+mod server;
+mod shutdown;
+mod sturdy;
