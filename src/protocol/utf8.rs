@@ -91,12 +91,6 @@ pub(super) fn validate(bytes: &[u8]) -> Result<(), InvalidUtf8> {
     if bytes.len() < 256 && is_ascii(bytes) {
         return Ok(());
     }
-    validate_multibyte(bytes)
-}
-
-/// The same for text that is probably not ASCII.
-#[inline]
-pub(super) fn validate_multibyte(bytes: &[u8]) -> Result<(), InvalidUtf8> {
     match simdutf8::basic::from_utf8(bytes) {
         Ok(_) => Ok(()),
         Err(_) => Err(InvalidUtf8),
@@ -106,7 +100,7 @@ pub(super) fn validate_multibyte(bytes: &[u8]) -> Result<(), InvalidUtf8> {
 /// `[u8]::is_ascii` takes up to 31 bytes at the end one by one, which in a short message is most of
 /// its time. Here the last block overlaps the one before it instead.
 #[inline]
-pub(super) fn is_ascii(bytes: &[u8]) -> bool {
+fn is_ascii(bytes: &[u8]) -> bool {
     let Some(&last) = bytes.last_chunk::<8>() else {
         return bytes.iter().fold(0, |all, byte| all | byte) < 0x80;
     };

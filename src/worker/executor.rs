@@ -193,7 +193,8 @@ impl<A: Application> Executor<A> {
     }
 
     /// Runs the messages that `next` hands out, which are borrowed and all there, as one event.
-    /// Stops at the first after which the handler takes no more.
+    /// Stops at the first after which the handler takes no more. They came in one read, so what
+    /// it takes to send them back is always allowed.
     #[inline]
     pub(crate) fn messages<'b>(
         &mut self,

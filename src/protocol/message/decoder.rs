@@ -7,7 +7,7 @@ use super::{DecoderSettings, Event, MessageKind, Payload};
 use crate::protocol::close::CloseFrame;
 use crate::protocol::error::ProtocolError;
 use crate::protocol::frame::{FrameHeader, MAX_SHORT, Opcode, Role};
-use crate::protocol::mask::unmask_ascii;
+use crate::protocol::mask::unmask;
 use crate::protocol::utf8;
 
 /// Turns received bytes into [`Event`]s, the same ones however the bytes are cut.
@@ -283,7 +283,9 @@ impl Decoder {
                 self.keep().stage = Stage::Control(ControlFrame::new(header));
                 return Ok(None);
             };
-            unmask(&mut input[range.clone()], header.mask);
+            if let Some(key) = header.mask {
+                unmask(&mut input[range.clone()], key);
+            }
             *at = range.end;
             self.settle();
             return Ok(Some(Done::Control(header.opcode, range)));
@@ -401,20 +403,11 @@ fn unmask_and_check(
     payload: &mut [u8],
     key: Option<[u8; 4]>,
 ) -> Result<(), ProtocolError> {
-    let is_ascii = unmask(payload, key);
+    let is_ascii = key.is_some_and(|key| unmask(payload, key));
     if kind == MessageKind::Text && !is_ascii {
-        utf8::validate_multibyte(payload)?;
+        utf8::validate(payload)?;
     }
     Ok(())
-}
-
-/// Unmasks a payload and says whether it is ASCII, which nearly all short text is.
-#[inline]
-fn unmask(payload: &mut [u8], key: Option<[u8; 4]>) -> bool {
-    match key {
-        Some(key) => unmask_ascii(payload, key),
-        None => utf8::is_ascii(payload),
-    }
 }
 
 fn control_event(opcode: Opcode, payload: &[u8]) -> Result<Event<'_>, ProtocolError> {
