@@ -13,7 +13,7 @@
 //! | [`protocol`] | bytes in, events and bytes out: frames, masking, UTF-8, messages, the opening handshake |
 //! | `transport` | non-blocking sockets; every system call of a reactor goes through its trait `Sys` |
 //! | `connection` | one peer: its state, its input and output, its deadlines |
-//! | `reactor` | one event loop: accepts, gives connections their turns, fires timers, takes its inbox |
+//! | `reactor` | one event loop: accepts, gives connections their turns, fires timers, takes its inbox, fills the workers' batches |
 //! | `worker` | runs handlers: events in, encoded replies out; it reaches reactors through their inbox |
 //! | `http` | the plain-HTTP responses on the same port |
 //! | `server` | the public API: [`Server`], [`Config`], [`Handler`], [`Peer`], [`Message`], routes |
@@ -33,15 +33,18 @@
 //!    message, unmasks it where it lies (`protocol/mask.rs`) and checks text
 //!    (`protocol/utf8.rs`). `Decoder::next` is the way of everything else: fragments, control
 //!    frames, frames that are not complete yet, faults.
-//! 5. `connection/delivery.rs`: `Delivery::messages` is the way up; `worker/inline.rs` is its
-//!    implementation that runs handlers at once.
-//! 6. `worker/executor.rs`: `Executor::messages` finds the handler and guards against its panics;
-//!    `server/app.rs` calls [`Handler::on_message`].
+//! 5. `connection/delivery.rs`: `Delivery::messages` is the way up. With workers,
+//!    `reactor/dispatch.rs` collects the messages in the batch of the connection's worker
+//!    (`reactor/batch.rs`), which leaves when it is full or the turn ends; `worker/thread.rs`
+//!    takes it from there. Without workers, `worker/inline.rs` runs handlers at once.
+//! 6. `worker/executor.rs`, the same for both: `Executor::messages` finds the handler and guards
+//!    against its panics; `server/app.rs` calls [`Handler::on_message`].
 //! 7. `server/peer.rs`: [`Peer::send`], and `worker/output.rs`: `Output::send` with the limit.
 //! 8. `connection/reply.rs`: `Replies::message` encodes the frame (`protocol/frame.rs`) behind
 //!    those before it.
-//! 9. `reactor/mod.rs`: back in `Reactor::read`, the replies are carried out.
-//! 10. `connection/write.rs`: `Connection::answer` writes them in one call; what the kernel
+//! 9. The batch comes back with its replies through the reactor's inbox (`reactor/inbox.rs`), and
+//!    `Reactor::take_back` carries them out; without workers `Reactor::read` does.
+//! 10. `connection/write.rs`: `Connection::apply` writes them in one call; what the kernel
 //!     refuses goes to `connection/outbox.rs`, and `settle` goes on with it later.
 //!
 //! # What always holds
@@ -51,6 +54,8 @@
 //! - Events reach a handler in the order of the stream. The Close frame leaves after the answers
 //!   to everything that came before it. A valid message before a fault is answered.
 //! - `on_close` comes exactly once for every `on_open`, unless the handler panicked.
+//! - Nothing blocks a reactor or a worker that sends: batches are credits, and an inbox has room for
+//!   all of them. A worker without credits is not read for; pings are answered all the same.
 //! - A panic in a handler ends its connection and nothing else.
 //! - A connection that waits for nothing holds no buffer: its cold state is boxed, made when needed
 //!   and freed when empty. Bytes held are charged to the reactor's memory account.
