@@ -52,6 +52,7 @@ pub(crate) struct Lane {
     sender: Sender<Box<Batch>>,
     load: Load,
     filling: Box<Batch>,
+    #[allow(clippy::vec_box, reason = "they travel as boxes")]
     spare: Vec<Box<Batch>>,
     away: usize,
     /// When the worker last returned a batch, or was sent one while it had none.
