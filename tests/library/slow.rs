@@ -280,3 +280,63 @@ fn a_stuck_worker_is_named_while_the_server_runs() {
         logger::has("a worker that was stuck goes on")
     });
 }
+
+/// The deadline runs from the stop, not from when somebody waits for the end.
+#[test]
+fn waiting_late_is_not_waiting_longer() {
+    const DRAIN: Duration = Duration::from_millis(600);
+    in_both_modes(|mode| {
+        let gate = Gate::default();
+        let mut live = site(mode, &gate)
+            .config(|config| config.timeouts.drain = Some(DRAIN))
+            .serve();
+        let (mut held, _) = live.open_named("/hold");
+        held.send(&text("hold"));
+        gate.wait_for(1);
+        live.handle.stop();
+        thread::sleep(2 * DRAIN);
+        let elapsed = live.join();
+        assert!(elapsed < DRAIN, "waited for {elapsed:?} more");
+        gate.open();
+        live.tally.check();
+    });
+}
+
+/// `on_close` names the same connection as `on_open`, however late it comes.
+#[test]
+fn left_behind_connections_keep_their_names() {
+    let gate = Gate::default();
+    let pass = gate.clone();
+    let (ends, told) = crossbeam_channel::unbounded();
+    let mut id = None;
+    let mut live = Site::new(Mode::Workers)
+        .config(|config| {
+            config.reactors = 1;
+            config.workers = Some(1);
+            config.timeouts.drain = Some(Duration::from_millis(300));
+        })
+        .on("/named", move |peer, on| match on {
+            On::Open => id = Some(peer.id()),
+            On::Message(_) => pass.pass(),
+            On::Close(reason) => {
+                let same = id == Some(peer.id());
+                ends.send((same, reason.to_string())).unwrap();
+            }
+            _ => {}
+        })
+        .serve();
+    let mut clients: Vec<Client> = (0..6).map(|_| live.open("/named")).collect();
+    clients[0].send(&text("hold"));
+    gate.wait_for(1);
+    // So many that no batch is left for their ends.
+    for client in &mut clients[1..] {
+        client.send(&[text("too late"), frame(FIN | PING, b"")].concat());
+        client.expect_frame(FIN | PONG, b"");
+    }
+    live.join();
+    gate.open();
+    live.tally.check();
+    let told: Vec<_> = told.try_iter().collect();
+    assert_eq!(told.len(), 6);
+    assert!(told.iter().all(|(same, _)| *same), "{told:?}");
+}
