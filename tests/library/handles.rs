@@ -7,6 +7,7 @@ use std::thread;
 use sockeye::{CloseCode, PeerHandle, SendError};
 
 use crate::client::{Client, close, text};
+use crate::gate::Gate;
 use crate::patience::eventually;
 use crate::site::{Live, Mode, On, Site, in_both_modes};
 
@@ -240,4 +241,92 @@ fn closing_comes_after_what_was_sent() {
             eventually("it is gone", || !handle.is_open());
         }
     });
+}
+
+/// Handlers send to connections of other threads while those send to theirs.
+#[test]
+fn everybody_to_everybody() {
+    const PEERS: usize = 16;
+    const MESSAGES: usize = 100;
+    in_both_modes(|mode| {
+        let handles = Handles::default();
+        let list = Arc::clone(&handles);
+        let lost = Arc::new(AtomicUsize::new(0));
+        let refused = Arc::clone(&lost);
+        let live = Site::new(mode)
+            .on("/relay", move |peer, on| match on {
+                On::Open => list.lock().unwrap().push(peer.handle()),
+                On::Message(message) => {
+                    for handle in &*list.lock().unwrap() {
+                        if handle.send(message.as_text().unwrap()).is_err() {
+                            refused.fetch_add(1, SeqCst);
+                        }
+                    }
+                }
+                _ => {}
+            })
+            .serve();
+        let clients: Vec<Client> = (0..PEERS).map(|_| live.open("/relay")).collect();
+        let received = AtomicUsize::new(0);
+        thread::scope(|scope| {
+            for (who, mut client) in clients.into_iter().enumerate() {
+                let received = &received;
+                scope.spawn(move || {
+                    // One message under way for each peer: more than an inbox takes is refused.
+                    client.send(&text(&format!("{who} 0")));
+                    let mut last = [None; PEERS];
+                    while last.iter().any(|&last| last != Some(MESSAGES - 1)) {
+                        let payload = client.next().expect("a message").payload;
+                        let line = String::from_utf8(payload).unwrap();
+                        let (from, at) = line.split_once(' ').unwrap();
+                        let from: usize = from.parse().unwrap();
+                        let at: usize = at.parse().unwrap();
+                        assert_eq!(last[from].map_or(0, |last| last + 1), at);
+                        last[from] = Some(at);
+                        if from == who && at + 1 < MESSAGES {
+                            client.send(&text(&format!("{who} {}", at + 1)));
+                        }
+                        received.fetch_add(1, SeqCst);
+                    }
+                    client.finish();
+                });
+            }
+        });
+        assert_eq!(lost.load(SeqCst), 0);
+        assert_eq!(received.load(SeqCst), PEERS * PEERS * MESSAGES);
+    });
+}
+
+/// A reactor that is busy takes nothing from its inbox, which has a limit: what was accepted
+/// arrives all the same.
+#[test]
+fn full_while_the_reactor_is_busy() {
+    let gate = Gate::default();
+    let pass = gate.clone();
+    let (handles, given) = crossbeam_channel::unbounded();
+    let live = Site::new(Mode::Inline)
+        .config(|config| config.reactors = 1)
+        .on("/hold", move |peer, on| match on {
+            On::Open => handles.send(peer.handle()).unwrap(),
+            On::Message(_) => pass.pass(),
+            _ => {}
+        })
+        .serve();
+    let mut client = live.open("/hold");
+    let handle = given.recv().unwrap();
+    client.send(&text("hold"));
+    gate.wait_for(1);
+    let mut accepted = 0;
+    while handle.send(accepted.to_string()).is_ok() {
+        accepted += 1;
+    }
+    assert!((5000..50_000).contains(&accepted), "{accepted}");
+    assert_eq!(handle.send("more"), Err(SendError::Full));
+    gate.open();
+    for at in 0..accepted {
+        client.expect_text(&at.to_string());
+    }
+    handle.send("room again").unwrap();
+    client.expect_text("room again");
+    client.finish();
 }

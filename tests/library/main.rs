@@ -21,4 +21,5 @@ mod pressure;
 mod process;
 mod site;
 mod slow;
+mod soak;
 mod stream;

@@ -102,7 +102,9 @@ fn held_workers_stop_the_reading() {
             gate.open();
             receive_all(&mut clients, EACH);
             senders.into_iter().for_each(|it| it.join().unwrap());
-            assert_eq!(live.stats().messages, (CONNECTIONS * EACH) as u64);
+            eventually("all are counted", || {
+                live.stats().messages == (CONNECTIONS * EACH) as u64
+            });
             clients.into_iter().for_each(Client::finish);
             eventually("nothing is held", || live.stats().memory == 0);
         });
@@ -195,4 +197,166 @@ fn a_fast_peer_is_not_kept_waiting_by_others() {
     drop(flooding);
     // Their connections are reset, or were done: either way the threads end.
     senders.into_iter().for_each(|it| _ = it.join());
+}
+
+/// Messages without a payload fill no arena, but a batch takes no end of them either.
+#[test]
+fn empty_messages_are_bounded_too() {
+    const CONNECTIONS: usize = 60;
+    const EACH: usize = 10_000;
+    let gate = Gate::default();
+    let pass = gate.clone();
+    let live = Site::new(Mode::Workers)
+        .config(|config| {
+            config.reactors = 1;
+            config.workers = Some(1);
+        })
+        .on("/hold", move |peer, on| {
+            if let On::Message(message) = on {
+                pass.pass();
+                peer.send(message);
+            }
+        })
+        .serve();
+    let mut clients: Vec<Client> = (0..CONNECTIONS).map(|_| live.open("/hold")).collect();
+    let burst = binary(b"").repeat(EACH);
+    for client in &mut clients {
+        client.send(&burst);
+    }
+    gate.wait_for(1);
+    settle(&live);
+    let read = live.stats().messages;
+    // Five batches of 256 KiB and one read, at eight bytes for a message.
+    assert!(read < 5 * (32 + 11) * 1024, "{read} messages were read");
+    gate.open();
+    for client in &mut clients {
+        (0..EACH).for_each(|_| client.expect_binary(b""));
+    }
+}
+
+/// Many small messages of handles wait in little more memory than their bytes.
+#[test]
+fn small_messages_of_handles_are_bounded_too() {
+    in_both_modes(|mode| {
+        let (handles, given) = crossbeam_channel::unbounded();
+        let live = Site::new(mode)
+            .on("/handle", move |peer, on| {
+                if let On::Open = on {
+                    handles.send(peer.handle()).unwrap();
+                }
+            })
+            .serve();
+        let mut client = live.open("/handle");
+        let handle = given.recv().unwrap();
+        let mut sent = 0u32;
+        let mut refused = 0;
+        // The first of these fill the kernel's buffers.
+        while handle.buffered_amount() < 200_000 {
+            handle.send(vec![7; 50_000]).unwrap();
+            thread::sleep(Duration::from_millis(1));
+        }
+        while refused < 100 {
+            match handle.send(&sent.to_be_bytes()[..]) {
+                Ok(()) => (sent, refused) = (sent + 1, 0),
+                Err(_) => {
+                    refused += 1;
+                    thread::sleep(Duration::from_millis(1));
+                }
+            }
+        }
+        let memory = live.stats().memory;
+        eprintln!("{sent} messages in {memory} bytes");
+        assert!(memory < 3 << 20, "{memory} bytes for {sent} messages");
+        let mut received = 0u32;
+        while received < sent {
+            let frame = client.next().expect("a message");
+            if frame.payload.len() == 4 {
+                assert_eq!(frame.payload, received.to_be_bytes());
+                received += 1;
+            }
+        }
+        client.finish();
+    });
+}
+
+/// Handles may ask a held connection to close as often as they like.
+#[test]
+fn asking_to_close_again_costs_nothing() {
+    alone("pressure::asking_to_close_again_costs_nothing", || {
+        let gate = Gate::default();
+        let pass = gate.clone();
+        let (handles, given) = crossbeam_channel::unbounded();
+        let live = Site::new(Mode::Workers)
+            .on("/hold", move |peer, on| match on {
+                On::Open => handles.send(peer.handle()).unwrap(),
+                On::Message(_) => pass.pass(),
+                _ => {}
+            })
+            .serve();
+        let mut client = live.open("/hold");
+        let handle = given.recv().unwrap();
+        client.send(&binary(b""));
+        gate.wait_for(1);
+        let before = resident();
+        let reason = "x".repeat(100);
+        for _ in 0..200_000 {
+            while handle.close(4000.into(), &reason).is_err() {
+                thread::yield_now();
+            }
+        }
+        let grown = resident().saturating_sub(before);
+        eprintln!("{} KiB more", grown >> 10);
+        assert!(grown < SLACK, "{grown} bytes more");
+        gate.open();
+        assert_eq!(client.expect_close(4000), reason);
+    });
+}
+
+/// What is sent to a connection whose `on_open` takes long waits for it, within its limit, and
+/// keeps nobody else waiting.
+#[test]
+fn sending_to_a_connection_that_opens_slowly() {
+    let gate = Gate::default();
+    let pass = gate.clone();
+    let (handles, given) = crossbeam_channel::unbounded();
+    let live = Site::new(Mode::Workers)
+        .config(|config| {
+            config.reactors = 1;
+            config.workers = Some(2);
+        })
+        .on("/hold", move |peer, on| {
+            if let On::Open = on {
+                handles.send(peer.handle()).unwrap();
+                pass.pass();
+            }
+        })
+        .serve();
+    let mut client = Client::connect(live.address);
+    client.send(crate::client::request("/hold").as_bytes());
+    let handle = given.recv().unwrap();
+    let (mut bystander, name) = live.open_named("/who");
+    assert_eq!(name, "worker-1");
+    let mut sent = 0u32;
+    let mut refused = 0;
+    let start = Instant::now();
+    while refused < 100 {
+        match handle.send(&sent.to_be_bytes()[..]) {
+            Ok(()) => (sent, refused) = (sent + 1, 0),
+            Err(_) => {
+                refused += 1;
+                thread::sleep(Duration::from_millis(1));
+            }
+        }
+    }
+    for at in 0..100 {
+        bystander.echo(&at.to_string());
+    }
+    eprintln!("{sent} messages wait, after {:?}", start.elapsed());
+    assert!(start.elapsed() < Duration::from_secs(5));
+    gate.open();
+    client.expect_upgrade();
+    for at in 0..sent {
+        client.expect_binary(&at.to_be_bytes());
+    }
+    client.finish();
 }

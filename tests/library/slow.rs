@@ -11,7 +11,7 @@ use crate::site::{Live, Mode, On, Site, echo, here, in_both_modes};
 
 /// What an echo may take while somebody else is held; without the wait for them it takes
 /// microseconds.
-const SOON: Duration = Duration::from_millis(500);
+const SOON: Duration = Duration::from_secs(1);
 
 /// `/hold` is like `/who`, but waits at the gate when it gets `hold` or `hold timer`, or at its
 /// end if it got `hold close` before. `/slow` has a slow route.
@@ -111,8 +111,9 @@ fn held_in(what: &str) {
     assert_eq!(name, "worker-1");
     newcomer.finish();
     assert!(!held.is_readable());
+    let elapsed = start.elapsed();
     let workers = live.stats().workers;
-    assert!(workers[0].busy_for >= start.elapsed() - Duration::from_millis(2));
+    assert!(workers[0].busy_for + Duration::from_millis(2) >= elapsed);
     assert!(workers[1].busy_for < SOON, "{workers:?}");
     gate.open();
     match what {
@@ -248,7 +249,7 @@ fn a_stuck_handler_is_left_behind() {
         });
         let elapsed = live.join();
         eprintln!("left behind after {elapsed:?}");
-        assert!(elapsed >= DRAIN && elapsed < DRAIN + Duration::from_secs(1));
+        assert!(elapsed >= DRAIN && elapsed < DRAIN + Duration::from_millis(1500));
         let line = format!(
             "{}0 is stuck in a handler and is left behind",
             mode.prefix()

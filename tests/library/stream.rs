@@ -111,3 +111,33 @@ fn peers_that_pause_are_waited_for() {
         }
     });
 }
+
+/// Answers that exceed what the inbox of a reactor may hold: its workers wait, then go on.
+#[test]
+fn more_than_an_inbox_holds_at_once() {
+    in_both_modes(|mode| {
+        let live = Site::new(mode)
+            .config(|config| config.limits.outbox = 256 << 20)
+            .on("/flood", |peer, on| {
+                if let On::Message(_) = on {
+                    for at in 0..10u8 {
+                        assert_eq!(peer.send(vec![at; 8 << 20]), Sent::Queued);
+                    }
+                }
+            })
+            .serve();
+        let mut clients = [live.open("/flood"), live.open("/flood")];
+        clients
+            .iter_mut()
+            .for_each(|client| client.send(&text("go")));
+        let mut bystanders: Vec<_> = (0..4).map(|_| live.open("/echo")).collect();
+        for client in &mut clients {
+            for at in 0..10u8 {
+                let frame = client.next().expect("a chunk");
+                assert_eq!((frame.payload[0], frame.payload.len()), (at, 8 << 20));
+            }
+            bystanders.iter_mut().for_each(|client| client.echo("well"));
+        }
+        clients.into_iter().for_each(crate::client::Client::finish);
+    });
+}
