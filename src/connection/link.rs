@@ -52,6 +52,11 @@ impl Link {
         self.outbox.store(bytes, Ordering::Release);
     }
 
+    /// Counts in what waits for the connection to open.
+    pub(crate) fn add_outbox(&self, bytes: usize) {
+        self.outbox.fetch_add(bytes, Ordering::AcqRel);
+    }
+
     pub(crate) fn pending(&self) -> usize {
         self.inbound.load(Ordering::Acquire) + self.outbox.load(Ordering::Acquire)
     }

@@ -8,6 +8,9 @@ use crate::transport::Sys;
 
 /// Small replies that wait are gathered in chunks of about this size.
 const GATHER: usize = 64 * 1024;
+/// Frames with a smaller payload are gathered as well if something waits already: apart, each
+/// would take more memory than its bytes, and a part of a write of its own.
+const APART_FROM: usize = 1024;
 /// Parts of one vectored write.
 const PARTS: usize = 32;
 
@@ -83,6 +86,10 @@ impl Outbox {
     }
 
     pub(crate) fn push_frame(&mut self, frame: OutFrame) {
+        if !self.is_empty() && frame.payload.len() < APART_FROM {
+            self.push_bytes(frame.header());
+            return self.push_bytes(&frame.payload);
+        }
         self.bytes += frame.len();
         self.push(Chunk::Frame(frame));
     }

@@ -214,9 +214,10 @@ impl<T> Connection<T> {
         match self.state {
             State::Open { .. } => self.push_frame(frame, cx),
             State::Opening => {
+                // With what it takes to keep it, which is more than its bytes if it is small.
+                link.add_outbox(frame.len() + size_of::<Postponed>());
                 let postponed = &mut self.cold().postponed;
                 postponed.push(Postponed::Send(frame, Arc::clone(link)));
-                link.set_outbox(postponed.iter().map(Postponed::len).sum());
                 return false;
             }
             _ => return false,
@@ -227,7 +228,7 @@ impl<T> Connection<T> {
         true
     }
 
-    /// Passes on a handle's wish to close. Whatever handles send after it is dropped.
+    /// Passes on a handle's wish to close, once. Whatever handles send after it is dropped.
     pub(crate) fn close<S, D: Delivery>(
         &mut self,
         token: Token,
@@ -235,6 +236,9 @@ impl<T> Connection<T> {
         reason: &str,
         cx: &mut Context<S, D>,
     ) {
+        if self.flags.has(Flags::CLOSE_ASKED) {
+            return;
+        }
         match (self.state, self.target(token)) {
             (State::Open { .. }, Some(target)) => cx.delivery.close(target, code, reason),
             (State::Opening, _) => {

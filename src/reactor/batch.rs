@@ -82,9 +82,11 @@ impl Batch {
         self.entries.is_empty()
     }
 
-    /// Payload bytes it carries to the worker.
+    /// Bytes it carries to the worker. Events count too, or a flood of empty messages would
+    /// never fill it.
+    #[inline]
     pub(super) fn bytes(&self) -> usize {
-        self.arena.len() + self.apart
+        self.arena.len() + self.apart + self.entries.len() * size_of::<Entry>()
     }
 
     /// Takes messages from `next` until there is none.

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
 
@@ -138,8 +138,8 @@ impl WorkerLink {
 /// What whoever waits for a server's threads is told.
 #[derive(Debug)]
 pub(super) enum Signal {
-    /// A shutdown has begun; said once.
-    Stopping,
+    /// A shutdown has begun at this time; said once.
+    Stopping(Instant),
     /// This thread has ended.
     Ended(usize),
 }
@@ -206,7 +206,7 @@ impl ServerHandle {
         if self.links.stopping.swap(true, Ordering::AcqRel) {
             return;
         }
-        self.signal(Signal::Stopping);
+        self.signal(Signal::Stopping(Instant::now()));
         for reactor in &self.links.reactors {
             reactor.inbox.stop();
         }

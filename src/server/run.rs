@@ -30,6 +30,8 @@ pub struct Running {
     local_addrs: Vec<SocketAddr>,
     threads: Vec<JoinHandle<Result<()>>>,
     signals: Receiver<Signal>,
+    /// When the threads were started: a server may be stopped before that.
+    since: Instant,
     drain: Option<Duration>,
 }
 
@@ -63,8 +65,9 @@ impl Running {
             };
             match signal {
                 Some(Signal::Ended(index)) => running[index] = false,
-                Some(Signal::Stopping) => {
-                    deadline = self.drain.map(|drain| Instant::now() + drain + GRACE);
+                Some(Signal::Stopping(since)) => {
+                    let since = since.max(self.since);
+                    deadline = self.drain.map(|drain| since + drain + GRACE);
                 }
                 None => break,
             }
@@ -130,6 +133,7 @@ impl Server {
             local_addrs: self.local_addrs,
             threads: Vec::new(),
             signals: self.signals,
+            since: Instant::now(),
             drain: self.config.timeouts.drain,
         };
         let shared = Shared {

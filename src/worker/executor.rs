@@ -1,5 +1,6 @@
 //! Runs handlers. The same code serves handlers on a reactor and on a worker thread.
 
+use std::any::Any;
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -141,7 +142,8 @@ impl<A: Application> Executor<A> {
         let response = match decision {
             Ok(Ok(acceptance)) => return self.accept(to, acceptance, upgrade, remote, sink),
             Ok(Err(response)) => response,
-            Err(_) => {
+            Err(thrown) => {
+                defuse(thrown);
                 log::error!("the factory of {} panicked", request.path());
                 self.application.failed()
             }
@@ -252,7 +254,8 @@ impl<A: Application> Executor<A> {
                 let closed = catch_unwind(AssertUnwindSafe(|| {
                     A::closed(&mut session, output, &reason);
                 }));
-                if closed.is_err() {
+                if let Err(thrown) = closed {
+                    defuse(thrown);
                     log::error!("a handler panicked in on_close");
                 }
                 discard(session);
@@ -308,7 +311,8 @@ impl<A: Application> Executor<A> {
             links: &mut self.links,
         };
         let outcome = catch_unwind(AssertUnwindSafe(|| event(session, output)));
-        if outcome.is_err() {
+        if let Err(thrown) = outcome {
+            defuse(thrown);
             self.panicked(to, sink);
         }
     }
@@ -334,7 +338,16 @@ impl<A: Application> Executor<A> {
 
 /// Drops a handler, whose `Drop` is the user's code and may panic.
 fn discard<T>(session: T) {
-    if catch_unwind(AssertUnwindSafe(|| drop(session))).is_err() {
+    if let Err(thrown) = catch_unwind(AssertUnwindSafe(|| drop(session))) {
+        defuse(thrown);
         log::error!("a handler panicked while it was dropped");
+    }
+}
+
+/// Drops what a panic has thrown: a value of the user's, whose `Drop` may panic as well.
+#[cold]
+fn defuse(thrown: Box<dyn Any + Send>) {
+    if let Err(again) = catch_unwind(AssertUnwindSafe(|| drop(thrown))) {
+        std::mem::forget(again);
     }
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use socket2::SockRef;
 
-use crate::server::PATIENCE;
+use crate::patience::PATIENCE;
 
 pub(crate) const FIN: u8 = 0x80;
 pub(crate) const CONTINUATION: u8 = 0x0;
@@ -136,7 +136,12 @@ pub(crate) struct Client {
 impl Client {
     #[track_caller]
     pub(crate) fn connect(address: SocketAddr) -> Self {
-        let stream = TcpStream::connect_timeout(&address, PATIENCE).expect("connect");
+        Self::try_connect(address).expect("connect")
+    }
+
+    /// A connection, unless the server refuses it.
+    pub(crate) fn try_connect(address: SocketAddr) -> std::io::Result<Self> {
+        let stream = TcpStream::connect_timeout(&address, PATIENCE)?;
         stream.set_nodelay(true).expect("set TCP_NODELAY");
         stream
             .set_read_timeout(Some(PATIENCE))
@@ -144,11 +149,11 @@ impl Client {
         stream
             .set_write_timeout(Some(PATIENCE))
             .expect("set a write timeout");
-        Self {
+        Ok(Self {
             stream,
             buffer: Vec::new(),
             start: 0,
-        }
+        })
     }
 
     #[track_caller]

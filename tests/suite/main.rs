@@ -11,6 +11,7 @@ mod close;
 mod deadlines;
 mod echo;
 mod handshake;
+mod patience;
 mod server;
 mod shutdown;
 mod sturdy;

@@ -12,22 +12,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, prlimit, setrlimit};
 
 use crate::client::Client;
-
-/// How long anything that must happen may take. Nothing that works comes near it.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
-
-/// Polls until `done` holds, and fails the test with `what` if it does not in time.
-#[track_caller]
-pub(crate) fn eventually(what: &str, mut done: impl FnMut() -> bool) {
-    let start = Instant::now();
-    while !done() {
-        assert!(
-            start.elapsed() < PATIENCE,
-            "not within {PATIENCE:?}: {what}"
-        );
-        thread::sleep(Duration::from_millis(5));
-    }
-}
+pub(crate) use crate::patience::{PATIENCE, eventually};
 
 /// Raises this process's soft descriptor limit to the hard one, and checks that it is enough.
 #[track_caller]
