@@ -165,6 +165,7 @@ impl Outbox {
 }
 
 /// Writes one run of bytes, retrying interrupted calls; 0 when the kernel takes nothing now.
+#[inline(always)]
 pub(crate) fn write_once(mut call: impl FnMut() -> io::Result<usize>) -> io::Result<usize> {
     loop {
         match call() {

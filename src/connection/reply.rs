@@ -266,17 +266,11 @@ impl Replies {
         matches!(&self.groups[..], [group] if group.token == token) && self.ops.is_empty()
     }
 
-    /// The answer of replies that hold nothing but this connection's bytes.
+    /// The bytes of replies that hold nothing else, and what the events weigh that they answer.
     #[inline]
-    pub(crate) fn only_bytes(&self, token: Token) -> Answer<'_> {
-        debug_assert!(self.has_only_bytes_for(token));
-        Answer {
-            token,
-            ops: &mut [],
-            arena: &self.arena,
-            range: 0..self.arena.len(),
-            delivered: self.delivered as u32,
-        }
+    pub(crate) fn only_bytes(&self) -> (&[u8], u32) {
+        debug_assert!(self.groups.len() == 1 && self.ops.is_empty());
+        (&self.arena, self.delivered as u32)
     }
 
     /// Hands every group to `apply`, in order.

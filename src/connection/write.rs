@@ -19,19 +19,32 @@ enum Piece<'a> {
 }
 
 impl<T> Connection<T> {
-    /// Carries out the answer to what was delivered.
+    /// Carries out an answer that is nothing but bytes, as nearly all are.
     #[inline(always)]
-    pub(crate) fn apply<S, D>(&mut self, answer: Answer<'_>, cx: &mut Context<S, D>)
-    where
+    pub(crate) fn apply_bytes<S, D>(
+        &mut self,
+        token: Token,
+        bytes: &[u8],
+        delivered: u32,
+        cx: &mut Context<S, D>,
+    ) where
         S: Sys<Socket = T>,
         D: Delivery,
     {
-        self.in_flight = self.in_flight.saturating_sub(answer.delivered);
-        // Nearly always the answer is bytes, and nothing waits for this peer.
-        if !answer.ops.is_empty() || self.cold.is_some() || !self.is_open() {
-            return self.apply_ops(answer, cx);
+        // Nearly always nothing waits for this peer, either.
+        if self.cold.is_some() || !self.is_open() {
+            return self.apply(
+                Answer {
+                    token,
+                    ops: &mut [],
+                    arena: bytes,
+                    range: 0..bytes.len(),
+                    delivered,
+                },
+                cx,
+            );
         }
-        let bytes = &answer.arena[answer.range];
+        self.in_flight = self.in_flight.saturating_sub(delivered);
         self.applied = self.applied.wrapping_add(bytes.len() as u32);
         if bytes.is_empty() {
             return;
@@ -39,16 +52,18 @@ impl<T> Connection<T> {
         match write_once(|| cx.sys.write(&self.socket, bytes)) {
             Ok(sent) if sent == bytes.len() => {}
             Ok(sent) => self.keep(Piece::Bytes(bytes), sent, cx),
-            Err(error) => self.lost(answer.token, error.kind(), cx),
+            Err(error) => self.lost(token, error.kind(), cx),
         }
     }
 
+    /// Carries out the answer to what was delivered.
     #[inline(never)]
-    fn apply_ops<S, D>(&mut self, answer: Answer<'_>, cx: &mut Context<S, D>)
+    pub(crate) fn apply<S, D>(&mut self, answer: Answer<'_>, cx: &mut Context<S, D>)
     where
         S: Sys<Socket = T>,
         D: Delivery,
     {
+        self.in_flight = self.in_flight.saturating_sub(answer.delivered);
         let token = answer.token;
         let mut first = None;
         let mut at = answer.range.start;

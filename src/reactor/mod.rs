@@ -180,7 +180,8 @@ impl<S: Sys, D: Handoff> Reactor<S, D> {
             // Nearly always the answer is bytes, they leave at once, and that was all.
             if self.cx.delivery.replies().has_only_bytes_for(token) {
                 std::mem::swap(self.cx.delivery.replies(), &mut self.replies);
-                connection.apply(self.replies.only_bytes(token), &mut self.cx);
+                let (bytes, delivered) = self.replies.only_bytes();
+                connection.apply_bytes(token, bytes, delivered, &mut self.cx);
                 self.replies.clear();
             }
             if connection.is_at_rest() && self.cx.delivery.replies().is_empty() {
@@ -261,6 +262,7 @@ impl<S: Sys, D: Handoff> Reactor<S, D> {
     }
 
     /// Gives an answer to its connection.
+    #[inline(never)]
     fn carry_out(&mut self, answer: Answer<'_>) {
         let token = answer.token;
         let Some(connection) = find(&mut self.connections, token) else {
@@ -292,13 +294,33 @@ impl<S: Sys, D: Handoff> Reactor<S, D> {
     fn take_back(&mut self, mut batch: Box<Batch>) {
         let mut replies = std::mem::take(&mut batch.replies);
         replies.for_each(|answer| {
-            let token = answer.token;
-            self.carry_out(answer);
-            let at_rest = find(&mut self.connections, token).is_none_or(|it| it.is_at_rest());
-            if !at_rest {
-                self.finish(token);
-                self.enqueue(token);
+            let Answer {
+                token,
+                ops,
+                arena,
+                range,
+                delivered,
+            } = answer;
+            // Nearly always the answer is bytes, they leave at once, and that was all.
+            if ops.is_empty()
+                && let Some(connection) = find(&mut self.connections, token)
+                && connection.is_open()
+            {
+                connection.apply_bytes(token, &arena[range], delivered, &mut self.cx);
+                if connection.is_at_rest() {
+                    return;
+                }
+            } else {
+                self.carry_out(Answer {
+                    token,
+                    ops,
+                    arena,
+                    range,
+                    delivered,
+                });
             }
+            self.finish(token);
+            self.enqueue(token);
         });
         replies.clear();
         batch.replies = replies;

@@ -127,6 +127,18 @@ impl Application for App {
         session.on_message(&mut Peer::new(output), Message::new(kind, body));
     }
 
+    #[inline]
+    fn messages<'b>(
+        session: &mut Self::Session,
+        output: Output<'_>,
+        mut next: impl FnMut() -> Option<(MessageKind, &'b [u8])>,
+    ) {
+        let mut peer = Peer::new(output);
+        while let Some((kind, bytes)) = peer.next_message(&mut next) {
+            session.on_message(&mut peer, Message::new(kind, Body::Borrowed(bytes)));
+        }
+    }
+
     fn timer(session: &mut Self::Session, output: Output<'_>) {
         session.on_timer(&mut Peer::new(output));
     }

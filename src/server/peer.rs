@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::handle::PeerHandle;
 use super::message::Message;
-use crate::protocol::CloseCode;
+use crate::protocol::{CloseCode, MessageKind};
 use crate::transport::Token;
 use crate::worker::{Output, Sending};
 
@@ -61,6 +61,15 @@ impl<'a> Peer<'a> {
     #[inline]
     pub(super) fn new(output: Output<'a>) -> Self {
         Self { output }
+    }
+
+    /// See [`Output::next_message`].
+    #[inline]
+    pub(super) fn next_message<'b>(
+        &mut self,
+        next: &mut impl FnMut() -> Option<(MessageKind, &'b [u8])>,
+    ) -> Option<(MessageKind, &'b [u8])> {
+        self.output.next_message(next)
     }
 
     /// Queues a message. It leaves when the handler returns, in one write with everything else

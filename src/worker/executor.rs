@@ -29,6 +29,12 @@ pub(crate) trait Application: Send + Sync + 'static {
     fn failed(&self) -> Vec<u8>;
     fn opened(session: &mut Self::Session, output: Output<'_>);
     fn message(session: &mut Self::Session, output: Output<'_>, kind: MessageKind, body: Body<'_>);
+    /// Every message of `next`, but none after a Close frame was sent.
+    fn messages<'b>(
+        session: &mut Self::Session,
+        output: Output<'_>,
+        next: impl FnMut() -> Option<(MessageKind, &'b [u8])>,
+    );
     fn timer(session: &mut Self::Session, output: Output<'_>);
     fn drain(session: &mut Self::Session, output: Output<'_>);
     fn closed(session: &mut Self::Session, output: Output<'_>, reason: &CloseReason);
@@ -108,6 +114,16 @@ pub(crate) struct Sink<'a> {
     /// What the connection's reactor offers.
     pub(crate) outside: &'a Outside,
     pub(crate) replies: &'a mut Replies,
+}
+
+impl Sink<'_> {
+    #[inline]
+    fn reborrow(&mut self) -> Sink<'_> {
+        Sink {
+            outside: self.outside,
+            replies: self.replies,
+        }
+    }
 }
 
 impl<A: Application> Executor<A> {
@@ -201,16 +217,11 @@ impl<A: Application> Executor<A> {
     pub(crate) fn messages<'b>(
         &mut self,
         to: &Target,
-        mut next: impl FnMut() -> Option<(MessageKind, &'b [u8])>,
+        next: impl FnMut() -> Option<(MessageKind, &'b [u8])>,
         sink: Sink<'_>,
     ) {
-        self.run(to, 0, sink, |session, mut output| {
-            while !output.is_closing()
-                && let Some((kind, bytes)) = next()
-            {
-                output.replies.add_delivered(weight(bytes.len()));
-                A::message(session, output.reborrow(), kind, Body::Borrowed(bytes));
-            }
+        self.run(to, 0, sink, |session, output| {
+            A::messages(session, output, next);
         });
     }
 
@@ -230,7 +241,7 @@ impl<A: Application> Executor<A> {
     }
 
     /// The last event of a connection: its handler learns how it ended, and goes.
-    pub(crate) fn end(&mut self, to: Target, reason: CloseReason, sink: Sink<'_>) {
+    pub(crate) fn end(&mut self, to: Target, reason: CloseReason, mut sink: Sink<'_>) {
         sink.replies.begin(to.token, 0);
         if let Some(mut slot) = self.slots.try_remove(to.slot as usize) {
             self.load.fetch_sub(1, Ordering::Relaxed);
@@ -244,13 +255,7 @@ impl<A: Application> Executor<A> {
             };
             slot.meta.closing = true;
             if let Some(mut session) = slot.session {
-                let output = Output {
-                    to: &to,
-                    meta: &mut slot.meta,
-                    replies: &mut *sink.replies,
-                    outside: sink.outside,
-                    links: &mut self.links,
-                };
+                let output = Output::new(&to, &mut slot.meta, sink.reborrow(), &mut self.links);
                 let closed = catch_unwind(AssertUnwindSafe(|| {
                     A::closed(&mut session, output, &reason);
                 }));
@@ -290,7 +295,7 @@ impl<A: Application> Executor<A> {
         &mut self,
         to: &Target,
         delivered: usize,
-        sink: Sink<'_>,
+        mut sink: Sink<'_>,
         event: impl FnOnce(&mut A::Session, Output<'_>),
     ) {
         sink.replies.begin(to.token, delivered);
@@ -303,14 +308,11 @@ impl<A: Application> Executor<A> {
         if slot.meta.closing {
             return;
         }
-        let output = Output {
-            to,
-            meta: &mut slot.meta,
-            replies: &mut *sink.replies,
-            outside: sink.outside,
-            links: &mut self.links,
-        };
+        let before = sink.replies.written();
+        let output = Output::new(to, &mut slot.meta, sink.reborrow(), &mut self.links);
         let outcome = catch_unwind(AssertUnwindSafe(|| event(session, output)));
+        let written = (sink.replies.written() - before) as u32;
+        slot.meta.produced = slot.meta.produced.wrapping_add(written);
         if let Err(thrown) = outcome {
             defuse(thrown);
             self.panicked(to, sink);

@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::executor::{Links, Meta};
-use crate::connection::{Body, Link, Op, Replies, Target, ticks};
+use super::executor::{Links, Meta, Sink};
+use crate::connection::{Body, Link, Op, Replies, Target, ticks, weight};
 use crate::protocol::{CloseCode, MessageKind, encode_switching_protocols};
 use crate::reactor::Inbox;
 use crate::transport::Token;
@@ -38,25 +38,43 @@ pub(crate) struct Output<'a> {
     pub(super) replies: &'a mut Replies,
     pub(super) outside: &'a Outside,
     pub(super) links: &'a mut Links,
+    /// What waited for the peer when the event began, less what `replies` held then (modulo 2^64).
+    ahead: usize,
 }
 
-impl Output<'_> {
-    /// The same for one of several events.
+impl<'a> Output<'a> {
     #[inline]
-    pub(super) fn reborrow(&mut self) -> Output<'_> {
+    pub(super) fn new(
+        to: &'a Target,
+        meta: &'a mut Meta,
+        sink: Sink<'a>,
+        links: &'a mut Links,
+    ) -> Self {
+        // What is in the outbox, and what is on its way there.
+        let under_way = meta.produced.wrapping_sub(to.applied);
+        let waiting = to.backlog as usize + under_way as usize;
         Output {
-            to: self.to,
-            meta: self.meta,
-            replies: self.replies,
-            outside: self.outside,
-            links: self.links,
+            to,
+            meta,
+            ahead: waiting.wrapping_sub(sink.replies.written()),
+            replies: sink.replies,
+            outside: sink.outside,
+            links,
         }
     }
 
-    /// Whether a Close frame was sent.
+    /// The next of several messages, as long as no Close frame is sent.
     #[inline]
-    pub(super) fn is_closing(&self) -> bool {
-        self.meta.closing
+    pub(crate) fn next_message<'b>(
+        &mut self,
+        next: &mut impl FnMut() -> Option<(MessageKind, &'b [u8])>,
+    ) -> Option<(MessageKind, &'b [u8])> {
+        if self.meta.closing {
+            return None;
+        }
+        let (kind, bytes) = next()?;
+        self.replies.add_delivered(weight(bytes.len()));
+        Some((kind, bytes))
     }
 
     #[inline]
@@ -69,7 +87,7 @@ impl Output<'_> {
             self.replies.want_drain();
             return Sending::OverLimit;
         }
-        self.produce(|replies| replies.message(kind, body));
+        self.replies.message(kind, body);
         Sending::Queued
     }
 
@@ -79,7 +97,7 @@ impl Output<'_> {
             return false;
         }
         self.meta.closing = true;
-        self.produce(|replies| replies.close_frame(code, reason));
+        self.replies.close_frame(code, reason);
         self.replies.push(Op::Close);
         true
     }
@@ -91,25 +109,14 @@ impl Output<'_> {
         subprotocol: Option<&str>,
         headers: impl Iterator<Item = (&'h str, &'h str)>,
     ) {
-        self.produce(|replies| {
-            replies.raw(|arena| encode_switching_protocols(arena, key, subprotocol, headers));
-        });
-    }
-
-    /// Counts what is written, to know how much of it has reached the connection.
-    #[inline]
-    fn produce(&mut self, write: impl FnOnce(&mut Replies)) {
-        let before = self.replies.written();
-        write(self.replies);
-        let written = (self.replies.written() - before) as u32;
-        self.meta.produced = self.meta.produced.wrapping_add(written);
+        self.replies
+            .raw(|arena| encode_switching_protocols(arena, key, subprotocol, headers));
     }
 
     /// What waits in the outbox, and what is on its way there.
     #[inline]
     pub(crate) fn buffered_amount(&self) -> usize {
-        let under_way = self.meta.produced.wrapping_sub(self.to.applied);
-        self.to.backlog as usize + under_way as usize
+        self.ahead.wrapping_add(self.replies.written())
     }
 
     pub(crate) fn set_timer(&mut self, after: Option<Duration>) {
