@@ -147,6 +147,14 @@ impl Flags {
         self.0 &= !flags;
     }
 
+    /// The peer has shown a sign of life. The next ping may be due before the pong was.
+    fn answered(&mut self) {
+        if self.has(Flags::PINGED) {
+            self.clear(Flags::PINGED);
+            self.set(Flags::REARM);
+        }
+    }
+
     /// Sets `flag` and says whether it was clear.
     fn raise(&mut self, flag: u16) -> bool {
         let was = self.has(flag);
@@ -290,7 +298,8 @@ impl<S> Connection<S> {
             self.flags.set(Flags::READABLE | Flags::READ_CLOSED);
         }
         if writable && self.flags.has(Flags::BLOCKED) {
-            self.flags.clear(Flags::BLOCKED | Flags::PINGED);
+            self.flags.clear(Flags::BLOCKED);
+            self.flags.answered();
             // The peer has taken something. A ping may be far behind in what it has yet to take,
             // and its answers are not read while it has much: this is its sign of life.
             if let State::Open { seen, .. } = &mut self.state {

@@ -82,7 +82,7 @@ impl<T> Connection<T> {
                 if count < room && !self.flags.has(Flags::READ_CLOSED) {
                     self.flags.clear(Flags::READABLE);
                 }
-                self.flags.clear(Flags::PINGED);
+                self.flags.answered();
                 if is_direct {
                     self.received_directly(token, cx);
                 } else {
