@@ -9,6 +9,8 @@
 mod context;
 mod deadline;
 mod delivery;
+#[cfg(test)]
+mod inspect;
 mod link;
 mod outbox;
 mod read;
@@ -24,6 +26,8 @@ use crate::transport::Token;
 
 pub(crate) use context::{Context, Settings};
 pub(crate) use delivery::{Delivery, Front, Target};
+#[cfg(test)]
+pub(crate) use inspect::Inspection;
 pub(crate) use link::Link;
 pub(crate) use read::IN_FLIGHT;
 pub use reason::{Cause, CloseReason};

@@ -68,6 +68,11 @@ impl<A: Application> Worker<A> {
             activity.end();
             reactors[usize::from(batch.reactor())].give_back(batch);
         }
+        self.finish();
+    }
+
+    /// Ends the handlers that are left.
+    pub(crate) fn finish(mut self) {
         self.executor.finish();
     }
 
