@@ -7,10 +7,10 @@ use crate::transport::Token;
 const PING: [u8; 2] = [0x89, 0x00];
 
 /// The earliest of some deadlines.
-struct Earliest(Option<Tick>);
+pub(super) struct Earliest(pub(super) Option<Tick>);
 
 impl Earliest {
-    fn add(&mut self, from: Tick, after: Option<u32>) {
+    pub(super) fn add(&mut self, from: Tick, after: Option<u32>) {
         if let Some(after) = after {
             self.0 = Some(from.after(after).earlier(self.0));
         }
@@ -62,7 +62,7 @@ impl<T> Connection<T> {
     }
 
     /// From `seen` to the next ping, or to the end for want of a pong.
-    fn liveness<S, D>(&self, cx: &Context<S, D>) -> Option<u32> {
+    pub(super) fn liveness<S, D>(&self, cx: &Context<S, D>) -> Option<u32> {
         let settings = &cx.settings;
         if self.flags.has(Flags::PINGED) && settings.pong.is_some() {
             settings.pong
@@ -160,7 +160,7 @@ impl<T> Connection<T> {
     }
 }
 
-fn heard<S, D>(token: Token, cx: &Context<S, D>) -> Tick {
+pub(super) fn heard<S, D>(token: Token, cx: &Context<S, D>) -> Tick {
     cx.heard
         .get(token.index as usize)
         .copied()

@@ -9,6 +9,8 @@
 mod context;
 mod deadline;
 mod delivery;
+#[cfg(test)]
+mod inspect;
 mod link;
 mod outbox;
 mod read;
@@ -24,6 +26,8 @@ use crate::transport::Token;
 
 pub(crate) use context::{Context, Settings};
 pub(crate) use delivery::{Delivery, Front, Target};
+#[cfg(test)]
+pub(crate) use inspect::Inspection;
 pub(crate) use link::Link;
 pub(crate) use read::IN_FLIGHT;
 pub use reason::{Cause, CloseReason};
@@ -145,6 +149,14 @@ impl Flags {
 
     fn clear(&mut self, flags: u16) {
         self.0 &= !flags;
+    }
+
+    /// The peer has shown a sign of life. The next ping may be due before the pong was.
+    fn answered(&mut self) {
+        if self.has(Flags::PINGED) {
+            self.clear(Flags::PINGED);
+            self.set(Flags::REARM);
+        }
     }
 
     /// Sets `flag` and says whether it was clear.
@@ -304,7 +316,8 @@ impl<S> Connection<S> {
         // A socket with room is reported writable with every other edge, too.
         let unblocked = writable && self.flags.has(Flags::BLOCKED);
         if unblocked {
-            self.flags.clear(Flags::BLOCKED | Flags::PINGED);
+            self.flags.clear(Flags::BLOCKED);
+            self.flags.answered();
             // The peer has taken something. A ping may be far behind in what it has yet to take,
             // and its answers are not read while it has much: this is its sign of life.
             if let State::Open { seen, .. } = &mut self.state {

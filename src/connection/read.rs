@@ -88,9 +88,10 @@ impl<T> Connection<T> {
         match input(result) {
             Input::Bytes(count) => {
                 // A short read emptied the socket; the next bytes bring their own edge.
-                let emptied = count < room && !self.flags.has(Flags::READ_CLOSED);
-                let readable = if emptied { Flags::READABLE } else { 0 };
-                self.flags.clear(Flags::PINGED | readable);
+                if count < room && !self.flags.has(Flags::READ_CLOSED) {
+                    self.flags.clear(Flags::READABLE);
+                }
+                self.flags.answered();
                 if is_direct {
                     self.received_directly(token, cx);
                 } else {

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use bytes::Bytes;
 
-use crate::connection::{CloseReason, OWNED_FROM, Replies, Target};
+use crate::connection::{CloseReason, OWNED_FROM, Replies, Target, weight};
 use crate::protocol::{CloseCode, MessageKind, Payload};
 
 /// Memory of a batch that is kept when it is recycled.
@@ -182,7 +182,9 @@ impl Batch {
                     Entry::Small(..) => {
                         consumer.messages(to, || small.next(), &mut self.replies);
                         // A handler that closed takes no more.
-                        while small.next().is_some() {}
+                        while let Some((_, bytes)) = small.next() {
+                            self.replies.add_delivered(weight(bytes.len()));
+                        }
                         continue;
                     }
                     Entry::Large(kind) => {

@@ -271,3 +271,19 @@ impl Drop for Dispatch {
         }
     }
 }
+
+/// What the simulation looks at.
+#[cfg(test)]
+impl Dispatch {
+    /// Whether nothing is collected and every batch is back.
+    pub(crate) fn is_at_rest(&self) -> bool {
+        self.lanes
+            .iter()
+            .all(|lane| lane.away == 0 && lane.spare.len() == IN_FLIGHT && lane.filling.is_empty())
+    }
+
+    /// Whether some worker's connections are not read.
+    pub(crate) fn is_full(&self) -> bool {
+        (0..self.lanes.len()).any(|worker| !self.has_room(worker as u16))
+    }
+}

@@ -129,6 +129,11 @@ impl Inbox {
         self.receiver.is_empty()
     }
 
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        self.receiver.len()
+    }
+
     pub(super) fn pop(&self) -> Option<Item> {
         let item = self.receiver.try_recv().ok()?;
         self.bytes.fetch_sub(item.bytes(), Ordering::AcqRel);

@@ -8,6 +8,8 @@ mod accept;
 mod batch;
 mod dispatch;
 mod inbox;
+#[cfg(test)]
+mod inspect;
 mod shell;
 mod stats;
 mod wheel;
@@ -25,6 +27,8 @@ pub(crate) use accept::Population;
 pub(crate) use batch::{Batch, Consumer, Event, Rare};
 pub(crate) use dispatch::{BATCHES, Dispatch, Handoff, Load};
 pub(crate) use inbox::{Inbox, Item, Wake};
+#[cfg(test)]
+pub(crate) use inspect::Inspection;
 pub(crate) use shell::{Shell, pin};
 pub(crate) use stats::Stats;
 

@@ -1,6 +1,7 @@
 //! A server without threads: whoever holds it decides which reactor or worker goes on when.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crossbeam_channel::{Receiver, bounded};
 
@@ -27,8 +28,11 @@ enum AnyReactor {
 
 struct Loop {
     network: Network,
-    reactor: AnyReactor,
+    /// `None` once it has ended.
+    reactor: Option<AnyReactor>,
     inbox: Arc<Inbox>,
+    /// Its poll would return.
+    woken: Arc<AtomicBool>,
 }
 
 struct Hand {
@@ -52,9 +56,13 @@ impl Engine {
         let settings = settings(config)?;
         let population = Population::new(config.limits.max_connections.unwrap_or(64));
         let drain = config.timeouts.drain.map(ticks);
-        let inboxes: Vec<Arc<Inbox>> = (0..reactors)
-            .map(|_| Arc::new(Inbox::new(workers * BATCHES, Box::new(|| {}))))
-            .collect();
+        let wakes: Vec<Arc<AtomicBool>> = (0..reactors).map(|_| Arc::default()).collect();
+        let inbox = |woken: &Arc<AtomicBool>| {
+            let woken = Arc::clone(woken);
+            let wake = Box::new(move || woken.store(true, Ordering::Relaxed));
+            Arc::new(Inbox::new(workers * BATCHES, wake))
+        };
+        let inboxes: Vec<Arc<Inbox>> = wakes.iter().map(inbox).collect();
         let outside = |(reactor, inbox): (usize, &Arc<Inbox>)| Outside {
             reactor: reactor as u16,
             inbox: Arc::clone(inbox),
@@ -95,8 +103,9 @@ impl Engine {
             };
             loops.push(Loop {
                 network,
-                reactor,
+                reactor: Some(reactor),
                 inbox: Arc::clone(inbox),
+                woken: Arc::clone(&wakes[index]),
             });
         }
         let handle = ServerHandle::of(inboxes, stats, links);
@@ -118,12 +127,17 @@ impl Engine {
     /// One turn of a reactor, with the edges since its last.
     pub(super) fn turn(&mut self, reactor: usize, now: Tick) -> Next {
         let Loop {
-            network, reactor, ..
+            network,
+            reactor,
+            woken,
+            ..
         } = &mut self.loops[reactor];
+        woken.store(false, Ordering::Relaxed);
         let events = network.take_events();
         match reactor {
-            AnyReactor::Inline(reactor) => reactor.turn(events, now),
-            AnyReactor::Workers(reactor) => reactor.turn(events, now),
+            Some(AnyReactor::Inline(reactor)) => reactor.turn(events, now),
+            Some(AnyReactor::Workers(reactor)) => reactor.turn(events, now),
+            None => Next::Never,
         }
     }
 
@@ -154,5 +168,52 @@ impl Engine {
             }
         }
         worked
+    }
+}
+
+/// What only the simulation asks for.
+#[cfg(test)]
+impl Engine {
+    /// Whether something woke the reactor's poll since its last turn.
+    pub(super) fn is_woken(&self, reactor: usize) -> bool {
+        self.loops[reactor].woken.load(Ordering::Relaxed)
+    }
+
+    /// Items in the inbox of a reactor.
+    pub(super) fn inbox_len(&self, reactor: usize) -> usize {
+        self.loops[reactor].inbox.len()
+    }
+
+    /// Drops a reactor that wants no further turn, as its thread does.
+    pub(super) fn end_reactor(&mut self, reactor: usize) {
+        self.loops[reactor].reactor = None;
+    }
+
+    /// Ends the workers, as their threads do once all reactors have gone.
+    pub(super) fn end_workers(&mut self) {
+        for hand in self.hands.drain(..) {
+            assert!(hand.answered.is_none() && hand.batches.is_empty());
+            hand.worker.finish();
+        }
+    }
+
+    /// Whether a worker has something to answer or to give back.
+    pub(super) fn has_work(&self, worker: usize) -> bool {
+        let hand = &self.hands[worker];
+        hand.answered.is_some() || !hand.batches.is_empty()
+    }
+
+    /// What a reactor looks like from inside; `None` once it has ended.
+    pub(super) fn inspect(&self, reactor: usize, now: Tick) -> Option<crate::reactor::Inspection> {
+        match self.loops[reactor].reactor.as_ref()? {
+            AnyReactor::Inline(reactor) => Some(reactor.inspect(now)),
+            AnyReactor::Workers(reactor) => {
+                let mut inspection = reactor.inspect(now);
+                let lanes = reactor.delivery();
+                inspection.lanes_rest = lanes.is_at_rest();
+                inspection.lanes_full = lanes.is_full();
+                Some(inspection)
+            }
+        }
     }
 }

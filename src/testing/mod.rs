@@ -29,6 +29,8 @@ mod engine;
 mod network;
 
 #[cfg(test)]
+mod simulation;
+#[cfg(test)]
 mod tests;
 
 use std::collections::VecDeque;

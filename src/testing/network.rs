@@ -37,6 +37,13 @@ struct State {
     backlog: VecDeque<Wire>,
     events: Vec<Readiness>,
     fates: Option<Fates>,
+    /// Edges of one socket that nobody has taken yet become one, as they do in epoll.
+    coalesces: bool,
+    /// Grows with every byte or connection that moves.
+    moved: u64,
+    /// Calls and what was made of them, for a trace.
+    #[cfg(test)]
+    calls: Option<String>,
 }
 
 /// The network: listeners share its backlog, sockets its event queue.
@@ -57,12 +64,47 @@ impl Network {
 
     /// The edge of a listener that has a connection waiting.
     fn knock(&self) {
-        self.0.borrow_mut().events.push(Readiness {
+        self.push(Readiness {
             token: Token::listener(0),
             readable: true,
             writable: false,
             read_closed: false,
         });
+    }
+
+    /// Whether edges of one socket become one until they are taken.
+    #[cfg(test)]
+    pub(crate) fn set_coalescing(&self, coalesces: bool) {
+        self.0.borrow_mut().coalesces = coalesces;
+    }
+
+    /// A number that grows with every byte or connection that moves.
+    #[cfg(test)]
+    pub(crate) fn moved(&self) -> u64 {
+        self.0.borrow().moved
+    }
+
+    /// The calls since the last time this was asked, and what was made of them.
+    #[cfg(test)]
+    pub(crate) fn take_calls(&self) -> String {
+        self.0
+            .borrow_mut()
+            .calls
+            .replace(String::new())
+            .unwrap_or_default()
+    }
+
+    fn push(&self, edge: Readiness) {
+        let mut state = self.0.borrow_mut();
+        if state.coalesces
+            && let Some(earlier) = state.events.iter_mut().find(|it| it.token == edge.token)
+        {
+            earlier.readable |= edge.readable;
+            earlier.writable |= edge.writable;
+            earlier.read_closed |= edge.read_closed;
+            return;
+        }
+        state.events.push(edge);
     }
 
     /// The edges since the last call.
@@ -89,6 +131,14 @@ impl Network {
             return Ok(usize::MAX);
         };
         let fate = fates(call);
+        #[cfg(test)]
+        if let Some(calls) = &mut self.0.borrow_mut().calls {
+            calls.push_str(&match &fate {
+                Fate::Proceed(usize::MAX) => format!(" {call:?}"),
+                Fate::Proceed(most) => format!(" {call:?} {most}"),
+                Fate::Fail(errno) => format!(" {call:?} {errno}"),
+            });
+        }
         self.0.borrow_mut().fates = Some(fates);
         match fate {
             Fate::Proceed(most) => Ok(most.max(1)),
@@ -99,6 +149,18 @@ impl Network {
                 Err(errno.into())
             }
         }
+    }
+
+    /// The same for a call on a socket, which notes that it was broken.
+    fn fate_of(&self, call: Call, socket: &Socket, ready: impl FnOnce()) -> io::Result<usize> {
+        let fate = self.fate(call, ready);
+        if let Err(error) = &fate {
+            let harmless = [io::ErrorKind::WouldBlock, io::ErrorKind::Interrupted];
+            if !harmless.contains(&error.kind()) {
+                socket.0.ends.borrow_mut().failed = true;
+            }
+        }
+        fate
     }
 }
 
@@ -118,6 +180,10 @@ struct Ends {
     reset: bool,
     /// The server has closed its socket.
     closed: bool,
+    /// It did so with input unread: TCP resets the stream then.
+    aborted: bool,
+    /// A call on this socket was made to fail for good.
+    failed: bool,
 }
 
 impl Ends {
@@ -133,6 +199,8 @@ impl Ends {
             starved: false,
             reset: false,
             closed: false,
+            aborted: false,
+            failed: false,
         }
     }
 
@@ -153,7 +221,7 @@ impl Wire {
         let ends = self.ends.borrow();
         if let Some(token) = ends.token {
             let read_closed = readable && (ends.input_ended || ends.reset);
-            self.network.0.borrow_mut().events.push(Readiness {
+            self.network.push(Readiness {
                 token,
                 readable,
                 writable,
@@ -175,10 +243,16 @@ impl Wire {
 
     /// Everything the server has written so far.
     pub(crate) fn read(&self) -> Vec<u8> {
+        self.read_most(usize::MAX)
+    }
+
+    /// The same, but at most so many bytes.
+    pub(crate) fn read_most(&self, most: usize) -> Vec<u8> {
         let (bytes, starved) = {
             let mut ends = self.ends.borrow_mut();
-            let bytes: Vec<u8> = ends.output.drain(..).collect();
-            let starved = ends.starved && !bytes.is_empty();
+            let count = most.min(ends.output.len());
+            let bytes: Vec<u8> = ends.output.drain(..count).collect();
+            let starved = ends.starved && ends.room() > 0 && !bytes.is_empty();
             if starved {
                 ends.starved = false;
             }
@@ -211,6 +285,36 @@ impl Wire {
     #[cfg(test)]
     pub(crate) fn unread(&self) -> usize {
         self.ends.borrow().input.len()
+    }
+
+    /// Bytes the server has written that were not read yet.
+    #[cfg(test)]
+    pub(crate) fn waiting(&self) -> usize {
+        self.ends.borrow().output.len()
+    }
+
+    /// Bytes the server could write.
+    #[cfg(test)]
+    pub(crate) fn room(&self) -> usize {
+        self.ends.borrow().room()
+    }
+
+    /// The server's name for the connection, while it is registered.
+    #[cfg(test)]
+    pub(crate) fn token(&self) -> Option<Token> {
+        self.ends.borrow().token
+    }
+
+    /// Whether the server closed its socket with input unread, so that its last words may be lost.
+    #[cfg(test)]
+    pub(crate) fn is_aborted(&self) -> bool {
+        self.ends.borrow().aborted
+    }
+
+    /// Whether a call on the server's socket was made to fail for good.
+    #[cfg(test)]
+    pub(crate) fn has_failed(&self) -> bool {
+        self.ends.borrow().failed
     }
 
     /// Ends the client's side of the stream.
@@ -248,6 +352,7 @@ impl Drop for Socket {
     fn drop(&mut self) {
         let mut ends = self.0.ends.borrow_mut();
         ends.closed = true;
+        ends.aborted = !ends.input.is_empty();
         ends.token = None;
     }
 }
@@ -261,17 +366,18 @@ impl Sys for Network {
             return Err(io::ErrorKind::WouldBlock.into());
         }
         self.fate(Call::Accept, || self.knock())?;
+        self.0.borrow_mut().moved += 1;
         let wire = self.0.borrow_mut().backlog.pop_front();
         wire.map(Socket).ok_or(io::ErrorKind::WouldBlock.into())
     }
 
     fn peer_addr(&mut self, socket: &Socket) -> io::Result<SocketAddr> {
-        self.fate(Call::PeerAddr, || ())?;
+        self.fate_of(Call::PeerAddr, socket, || ())?;
         Ok(socket.0.ends.borrow().remote)
     }
 
     fn register(&mut self, socket: &Socket, token: Token) -> io::Result<()> {
-        self.fate(Call::Register, || ())?;
+        self.fate_of(Call::Register, socket, || ())?;
         let readable = {
             let mut ends = socket.0.ends.borrow_mut();
             ends.token = Some(token);
@@ -282,7 +388,7 @@ impl Sys for Network {
     }
 
     fn read(&mut self, socket: &Socket, buffer: &mut [u8]) -> io::Result<usize> {
-        let most = self.fate(Call::Read, || socket.0.edge(true, false))?;
+        let most = self.fate_of(Call::Read, socket, || socket.0.edge(true, false))?;
         let most = most.min(buffer.len());
         let mut ends = socket.0.ends.borrow_mut();
         if ends.reset {
@@ -295,9 +401,12 @@ impl Sys for Network {
             };
         }
         let count = most.min(ends.input.len());
-        for (to, from) in buffer.iter_mut().zip(ends.input.drain(..count)) {
-            *to = from;
-        }
+        let (front, back) = ends.input.as_slices();
+        let cut = count.min(front.len());
+        buffer[..cut].copy_from_slice(&front[..cut]);
+        buffer[cut..count].copy_from_slice(&back[..count - cut]);
+        ends.input.drain(..count);
+        self.0.borrow_mut().moved += count as u64;
         let left = !ends.input.is_empty();
         drop(ends);
         // A short read that left something is followed by an edge, as if it had just come.
@@ -319,7 +428,7 @@ impl Sys for Network {
     }
 
     fn write_vectored(&mut self, socket: &Socket, parts: &[IoSlice<'_>]) -> io::Result<usize> {
-        let most = self.fate(Call::Write, || socket.0.edge(false, true))?;
+        let most = self.fate_of(Call::Write, socket, || socket.0.edge(false, true))?;
         let offered: usize = parts.iter().map(|part| part.len()).sum();
         let mut ends = socket.0.ends.borrow_mut();
         if ends.reset {
@@ -330,8 +439,13 @@ impl Sys for Network {
             "nothing is written after the end of the stream"
         );
         let count = most.min(ends.room()).min(offered);
-        let bytes = parts.iter().flat_map(|part| part.iter());
-        ends.output.extend(bytes.take(count));
+        let mut left = count;
+        for part in parts {
+            let taken = left.min(part.len());
+            ends.output.extend(&part[..taken]);
+            left -= taken;
+        }
+        self.0.borrow_mut().moved += count as u64;
         if count < offered {
             ends.starved = true;
         }
@@ -349,7 +463,7 @@ impl Sys for Network {
     }
 
     fn shutdown_write(&mut self, socket: &Socket) -> io::Result<()> {
-        self.fate(Call::Shutdown, || ())?;
+        self.fate_of(Call::Shutdown, socket, || ())?;
         socket.0.ends.borrow_mut().output_ended = true;
         Ok(())
     }

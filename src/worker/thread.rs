@@ -67,6 +67,11 @@ impl<A: Application> Worker<A> {
             let reactor = usize::from(batch.reactor());
             self.outsides[reactor].inbox.give_back(batch);
         }
+        self.finish();
+    }
+
+    /// Ends the handlers that are left.
+    pub(crate) fn finish(mut self) {
         self.executor.finish(&self.outsides[0]);
     }
 

@@ -130,6 +130,22 @@ fn ping_a_peer_that_does_not_answer_ends_after_interval_and_pong_timeout() {
 }
 
 #[test]
+fn ping_comes_at_its_interval_also_when_the_pong_may_take_longer() {
+    let config = config(|config| {
+        config.timeouts.ping_interval = Some(millis(50));
+        config.timeouts.pong = Some(millis(500));
+    });
+    let pair = probe(&Log::default(), obey).config(config);
+    let mut peer = pair.answer_pings(false).connect().unwrap();
+    for _ in 0..20 {
+        happens_after(&mut peer, 50, |peer| {
+            peer.receive() == Some(Received::Ping(Vec::new()))
+        });
+        peer.send_raw(&frame(true, Opcode::Pong, b""));
+    }
+}
+
+#[test]
 fn ping_waits_while_data_comes() {
     let mut peer = probe(&Log::default(), obey)
         .answer_pings(false)
