@@ -106,7 +106,7 @@ impl<S, D> Context<S, D> {
     /// Notes that one connection has sent data.
     #[inline]
     pub(super) fn note_heard(&mut self, token: Token) {
-        if let Some(heard) = self.heard.get_mut(token.index as usize) {
+        if let Some(heard) = self.heard.get_mut(token.index() as usize) {
             *heard = self.now;
         }
     }

@@ -152,7 +152,7 @@ impl<T> Connection<T> {
         if cx.settings.idle.is_none() {
             return;
         }
-        let index = token.index as usize;
+        let index = token.index() as usize;
         if cx.heard.len() <= index {
             cx.heard.resize(index + 1, cx.now);
         }
@@ -162,7 +162,7 @@ impl<T> Connection<T> {
 
 pub(super) fn heard<S, D>(token: Token, cx: &Context<S, D>) -> Tick {
     cx.heard
-        .get(token.index as usize)
+        .get(token.index() as usize)
         .copied()
         .unwrap_or(cx.now)
 }

@@ -22,7 +22,7 @@ mod write;
 use std::sync::Arc;
 
 use crate::protocol::{CloseCode, Decoder};
-use crate::transport::Token;
+use crate::transport::{Readiness, Token};
 
 pub(crate) use context::{Context, Settings};
 pub(crate) use delivery::{Delivery, Front, Target};
@@ -300,31 +300,29 @@ impl<S> Connection<S> {
 
     /// Records what the poll said. Says whether waiting output can go on.
     #[inline]
-    pub(crate) fn note(
-        &mut self,
-        readable: bool,
-        writable: bool,
-        read_closed: bool,
-        now: Tick,
-    ) -> bool {
-        if readable {
+    pub(crate) fn note(&mut self, event: &Readiness, now: Tick) -> bool {
+        if event.read_closed {
+            self.flags.set(Flags::READABLE | Flags::READ_CLOSED);
+        } else if event.readable {
             self.flags.set(Flags::READABLE);
         }
-        if read_closed {
-            self.flags.set(Flags::READABLE | Flags::READ_CLOSED);
-        }
         // A socket with room is reported writable with every other edge, too.
-        let unblocked = writable && self.flags.has(Flags::BLOCKED);
+        let unblocked = event.writable && self.flags.has(Flags::BLOCKED);
         if unblocked {
-            self.flags.clear(Flags::BLOCKED);
-            self.flags.answered();
-            // The peer has taken something. A ping may be far behind in what it has yet to take,
-            // and its answers are not read while it has much: this is its sign of life.
-            if let State::Open { seen, .. } = &mut self.state {
-                *seen = now;
-            }
+            self.unblock(now);
         }
         unblocked
+    }
+
+    #[inline(never)]
+    fn unblock(&mut self, now: Tick) {
+        self.flags.clear(Flags::BLOCKED);
+        self.flags.answered();
+        // The peer has taken something. A ping may be far behind in what it has yet to take,
+        // and its answers are not read while it has much: this is its sign of life.
+        if let State::Open { seen, .. } = &mut self.state {
+            *seen = now;
+        }
     }
 
     /// Whether the reactor should give this connection a turn without waiting for an edge.

@@ -40,12 +40,21 @@ fn input(result: io::Result<usize>) -> Input {
 
 impl<T> Connection<T> {
     pub(super) fn may_read<D: Delivery>(&self, cx: &Context<impl Sized, D>) -> bool {
-        let reads = match self.state {
-            State::Open { .. } => self.in_flight < IN_FLIGHT && cx.delivery.has_room(self.worker),
-            State::Handshake { .. } | State::Closing { .. } | State::Lingering { .. } => true,
-            State::Opening | State::Ending(_) | State::Gone => false,
+        let reads = if self.is_open() {
+            self.in_flight < IN_FLIGHT && cx.delivery.has_room(self.worker)
+        } else {
+            self.reads_else()
         };
         reads && !self.flags.has(Flags::EOF) && (self.cold.is_none() || self.takes_answers(cx))
+    }
+
+    /// Whether a connection that is not open reads.
+    #[inline(never)]
+    fn reads_else(&self) -> bool {
+        match self.state {
+            State::Handshake { .. } | State::Closing { .. } | State::Lingering { .. } => true,
+            State::Open { .. } | State::Opening | State::Ending(_) | State::Gone => false,
+        }
     }
 
     #[inline(never)]
@@ -69,52 +78,68 @@ impl<T> Connection<T> {
         if !self.flags.has(Flags::READABLE) || !self.may_read(cx) {
             return 0;
         }
-        let direct = match &mut self.cold {
-            Some(cold) => cold.decoder.direct_buffer(),
-            None => None,
-        };
-        let is_direct = direct.is_some();
-        let (room, result) = match direct {
-            Some(buffer) => {
-                let room = buffer.capacity() - buffer.len();
-                let result = retry(|| cx.sys.read_spare(&self.socket, buffer));
-                (room, result)
-            }
-            None => {
-                let buffer = &mut cx.buffer;
-                (buffer.len(), retry(|| cx.sys.read(&self.socket, buffer)))
-            }
-        };
-        match input(result) {
+        if self.cold.is_some()
+            && let Some(count) = self.read_directly(token, cx)
+        {
+            return count;
+        }
+        let buffer = &mut cx.buffer;
+        let room = buffer.len();
+        match input(retry(|| cx.sys.read(&self.socket, buffer))) {
             Input::Bytes(count) => {
-                // A short read emptied the socket; the next bytes bring their own edge.
-                if count < room && !self.flags.has(Flags::READ_CLOSED) {
-                    self.flags.clear(Flags::READABLE);
-                }
-                self.flags.answered();
-                if is_direct {
-                    self.received_directly(token, cx);
-                } else {
-                    self.received(token, count, cx);
-                }
+                self.note_input(count < room);
+                self.received(token, count, cx);
                 count
             }
-            Input::Nothing => {
-                self.flags.clear(Flags::READABLE);
-                0
+            other => self.no_input(token, other, cx),
+        }
+    }
+
+    /// The same into the buffer of an unfinished large message, if there is one.
+    #[inline(never)]
+    fn read_directly<S, D>(&mut self, token: Token, cx: &mut Context<S, D>) -> Option<usize>
+    where
+        S: Sys<Socket = T>,
+        D: Delivery,
+    {
+        let buffer = self.cold.as_mut()?.decoder.direct_buffer()?;
+        let room = buffer.capacity() - buffer.len();
+        let count = match input(retry(|| cx.sys.read_spare(&self.socket, buffer))) {
+            Input::Bytes(count) => {
+                self.note_input(count < room);
+                self.received_directly(token, cx);
+                count
             }
+            other => self.no_input(token, other, cx),
+        };
+        Some(count)
+    }
+
+    /// After a read: a short one emptied the socket; the next bytes bring their own edge.
+    fn note_input(&mut self, short: bool) {
+        let emptied = short && !self.flags.has(Flags::READ_CLOSED);
+        let readable = if emptied { Flags::READABLE } else { 0 };
+        self.flags.clear(readable);
+        self.flags.answered();
+    }
+
+    #[inline(never)]
+    fn no_input<S, D: Delivery>(
+        &mut self,
+        token: Token,
+        input: Input,
+        cx: &mut Context<S, D>,
+    ) -> usize {
+        self.flags.clear(Flags::READABLE);
+        match input {
             Input::End => {
-                self.flags.clear(Flags::READABLE);
                 self.flags.set(Flags::EOF);
                 self.end_of_stream(token, cx);
-                0
             }
-            Input::Broken(kind) => {
-                self.flags.clear(Flags::READABLE);
-                self.lost(token, kind, cx);
-                0
-            }
+            Input::Broken(kind) => self.lost(token, kind, cx),
+            Input::Bytes(_) | Input::Nothing => {}
         }
+        0
     }
 
     /// Starts what a connection does from its handshake on, and does what came while that was
@@ -247,15 +272,15 @@ impl<T> Connection<T> {
             ..cx.settings.decoder
         };
         let mut rest = &mut cx.buffer[..count];
-        let mut messages = 0;
-        let mut in_flight = 0;
+        let in_flight = &mut self.in_flight;
+        let messages = &mut cx.totals.messages;
         let mut fault = None;
         cx.delivery
             .messages(&to, || match Decoder::whole_message(&settings, &mut rest) {
                 Ok(message) => {
                     if let Some((_, bytes)) = &message {
-                        messages += 1;
-                        in_flight += weight(bytes.len());
+                        *messages += 1;
+                        *in_flight += weight(bytes.len()) as u32;
                     }
                     message
                 }
@@ -265,8 +290,9 @@ impl<T> Connection<T> {
                 }
             });
         let at = count - rest.len();
-        self.in_flight += in_flight as u32;
-        cx.note_messages(token, messages);
+        if at > 0 {
+            cx.note_heard(token);
+        }
         match fault {
             Some(fault) => self.end(token, CloseReason::new(Cause::Fault(fault)), cx),
             None if at < count => self.decode(token, None, at..count, cx),

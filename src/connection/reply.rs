@@ -1,7 +1,5 @@
 //! What handlers answer: encoded replies and decisions, grouped by connection, in order.
 
-use std::ops::Range;
-
 use bytes::Bytes;
 
 use crate::protocol::{CloseCode, CloseFrame, FrameHeader, MessageKind, Opcode, encode_frame};
@@ -90,8 +88,8 @@ pub(crate) enum Op {
     Accept { slot: u32, worker: u16 },
     /// The handshake is refused; the response follows, then the connection ends.
     Refuse,
-    /// Encoded bytes, up to this offset of the arena.
-    Bytes { end: u32 },
+    /// So many encoded bytes.
+    Bytes { len: u32 },
     /// A frame with a payload of its own.
     Frame(OutFrame),
     /// A Close frame is among the bytes before this: nothing may follow it.
@@ -104,11 +102,12 @@ pub(crate) enum Op {
     End,
 }
 
+/// A group that is finished: what it has from the end of the one before it.
 #[derive(Clone, Copy, Debug)]
 struct Group {
     token: Token,
-    ops: u32,
-    start: u32,
+    ops_end: u32,
+    end: u32,
     delivered: u32,
 }
 
@@ -116,9 +115,8 @@ struct Group {
 pub(crate) struct Answer<'a> {
     pub(crate) token: Token,
     pub(crate) ops: &'a mut [Op],
-    pub(crate) arena: &'a [u8],
-    /// Where the group's bytes lie in the arena. Those behind the last operation come after it.
-    pub(crate) range: Range<usize>,
+    /// The group's encoded bytes. Those that no operation names come after the last.
+    pub(crate) bytes: &'a [u8],
     /// What the events weigh that it answers; see [`weight`].
     pub(crate) delivered: u32,
 }
@@ -129,6 +127,8 @@ pub(crate) struct Replies {
     arena: Vec<u8>,
     ops: Vec<Op>,
     groups: Vec<Group>,
+    /// Whose group is under construction; nobody's only as long as there is no group at all.
+    current: Option<Token>,
     /// How far the current group's operations reach in the arena. What lies behind becomes an
     /// operation only when another follows, so that it leaves as one run of bytes.
     sealed: usize,
@@ -146,25 +146,34 @@ impl Replies {
     /// `delivered`.
     #[inline]
     pub(crate) fn begin(&mut self, token: Token, delivered: usize) {
-        if self.groups.last().is_none_or(|group| group.token != token) {
+        if !self.is_for(token) {
             self.finish_group();
+            self.current = Some(token);
             self.sealed = self.arena.len();
-            self.groups.push(Group {
-                token,
-                ops: self.ops.len() as u32,
-                start: self.sealed as u32,
-                delivered: 0,
-            });
         }
         self.delivered += delivered;
     }
 
+    /// Whether the group under construction is this connection's.
+    #[inline]
+    fn is_for(&self, token: Token) -> bool {
+        match self.current {
+            Some(current) => current == token,
+            None => false,
+        }
+    }
+
     #[inline]
     fn finish_group(&mut self) {
-        if let Some(group) = self.groups.last_mut() {
-            group.delivered = self.delivered as u32;
+        if let Some(token) = self.current {
+            self.groups.push(Group {
+                token,
+                ops_end: self.ops.len() as u32,
+                end: self.arena.len() as u32,
+                delivered: self.delivered as u32,
+            });
+            self.delivered = 0;
         }
-        self.delivered = 0;
     }
 
     /// Adds to what the events of the current group weigh.
@@ -240,7 +249,7 @@ impl Replies {
     }
 
     fn group_ops(&mut self) -> &mut [Op] {
-        let first = self.groups.last().map_or(0, |group| group.ops as usize);
+        let first = self.groups.last().map_or(0, |group| group.ops_end as usize);
         &mut self.ops[first..]
     }
 
@@ -248,53 +257,57 @@ impl Replies {
     fn seal(&mut self) {
         let reached = self.arena.len();
         if reached > self.sealed {
-            self.sealed = reached;
             self.ops.push(Op::Bytes {
-                end: reached as u32,
+                len: (reached - self.sealed) as u32,
             });
+            self.sealed = reached;
         }
     }
 
     #[inline]
     pub(crate) fn is_empty(&self) -> bool {
-        self.groups.is_empty()
+        self.current.is_none()
     }
 
     /// Whether there are bytes for this connection and nothing else.
     #[inline]
     pub(crate) fn has_only_bytes_for(&self, token: Token) -> bool {
-        matches!(&self.groups[..], [group] if group.token == token) && self.ops.is_empty()
+        self.is_for(token) && self.groups.is_empty() && self.ops.is_empty()
     }
 
     /// The bytes of replies that hold nothing else, and what the events weigh that they answer.
     #[inline]
     pub(crate) fn only_bytes(&self) -> (&[u8], u32) {
-        debug_assert!(self.groups.len() == 1 && self.ops.is_empty());
+        debug_assert!(self.groups.is_empty() && self.ops.is_empty());
         (&self.arena, self.delivered as u32)
     }
 
-    /// Hands every group to `apply`, in order.
+    /// Hands every group to `apply`, in order, and forgets them all.
+    #[inline(always)]
     pub(crate) fn for_each(&mut self, mut apply: impl FnMut(Answer<'_>)) {
         self.finish_group();
-        for (at, group) in self.groups.iter().enumerate() {
-            let (ops, end) = match self.groups.get(at + 1) {
-                Some(next) => (next.ops as usize, next.start as usize),
-                None => (self.ops.len(), self.arena.len()),
-            };
+        let mut ops = 0;
+        let mut start = 0;
+        for group in &self.groups {
+            let ops_end = group.ops_end as usize;
+            let end = group.end as usize;
             apply(Answer {
                 token: group.token,
-                ops: &mut self.ops[group.ops as usize..ops],
-                arena: &self.arena,
-                range: group.start as usize..end,
+                ops: &mut self.ops[ops..ops_end],
+                bytes: &self.arena[start..end],
                 delivered: group.delivered,
             });
+            ops = ops_end;
+            start = end;
         }
+        self.clear();
     }
 
     /// Forgets everything but keeps the memory.
     #[inline(always)]
     pub(crate) fn clear(&mut self) {
         self.groups.clear();
+        self.current = None;
         self.delivered = 0;
         self.apart = 0;
         if !self.ops.is_empty() {

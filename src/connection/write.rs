@@ -37,8 +37,7 @@ impl<T> Connection<T> {
                 Answer {
                     token,
                     ops: &mut [],
-                    arena: bytes,
-                    range: 0..bytes.len(),
+                    bytes,
                     delivered,
                 },
                 cx,
@@ -66,12 +65,12 @@ impl<T> Connection<T> {
         self.in_flight = self.in_flight.saturating_sub(answer.delivered);
         let token = answer.token;
         let mut first = None;
-        let mut at = answer.range.start;
+        let mut rest = answer.bytes;
         for op in answer.ops {
             match op {
-                Op::Bytes { end } => {
-                    let bytes = &answer.arena[at..*end as usize];
-                    at = *end as usize;
+                Op::Bytes { len } => {
+                    let (bytes, after) = rest.split_at(*len as usize);
+                    rest = after;
                     self.applied = self.applied.wrapping_add(bytes.len() as u32);
                     self.stage(&mut first, Piece::Bytes(bytes), cx);
                 }
@@ -83,7 +82,6 @@ impl<T> Connection<T> {
                 op => self.decide(op, cx),
             }
         }
-        let rest = &answer.arena[at..answer.range.end];
         if !rest.is_empty() {
             self.applied = self.applied.wrapping_add(rest.len() as u32);
             self.stage(&mut first, Piece::Bytes(rest), cx);
@@ -291,7 +289,15 @@ impl<T> Connection<T> {
     }
 
     /// Tells the handler that its outbox has drained, if that is due.
+    #[inline]
     pub(crate) fn deliver_drain<S, D: Delivery>(&mut self, token: Token, cx: &mut Context<S, D>) {
+        if self.flags.has(Flags::DRAIN_OWED) {
+            self.drained(token, cx);
+        }
+    }
+
+    #[inline(never)]
+    fn drained<S, D: Delivery>(&mut self, token: Token, cx: &mut Context<S, D>) {
         if self.owes_drain(cx)
             && let Some(target) = self.target(token)
         {

@@ -214,7 +214,9 @@ pub fn encode_frame(out: &mut Vec<u8>, opcode: Opcode, mask: Option<[u8; 4]>, pa
         !opcode.is_control() || payload.len() <= MAX_SHORT,
         "control frame too long"
     );
-    if mask.is_none() && payload.len() <= MAX_SHORT {
+    // With room for all of it no call can come between the two parts.
+    let room = out.capacity() - out.len();
+    if mask.is_none() && payload.len() <= MAX_SHORT && payload.len() + 2 <= room {
         out.extend_from_slice(&[FIN | opcode as u8, payload.len() as u8]);
         out.extend_from_slice(payload);
         return;
@@ -222,6 +224,7 @@ pub fn encode_frame(out: &mut Vec<u8>, opcode: Opcode, mask: Option<[u8; 4]>, pa
     encode_general(out, opcode, mask, payload);
 }
 
+#[inline(never)]
 fn encode_general(out: &mut Vec<u8>, opcode: Opcode, mask: Option<[u8; 4]>, payload: &[u8]) {
     let header = FrameHeader {
         fin: true,

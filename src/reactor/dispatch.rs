@@ -90,8 +90,8 @@ impl Lane {
 pub(crate) struct Dispatch {
     reactor: u16,
     lanes: Vec<Lane>,
-    /// The lane of the last message.
-    last: usize,
+    /// The lane that the last message filled, if it did.
+    full: Option<usize>,
     inbox: Arc<Inbox>,
     now: Tick,
     /// Always empty: workers answer through the inbox.
@@ -122,7 +122,7 @@ impl Dispatch {
         };
         Self {
             reactor,
-            last: 0,
+            full: None,
             lanes: workers.into_iter().enumerate().map(lane).collect(),
             inbox,
             now,
@@ -187,14 +187,20 @@ impl Delivery for Dispatch {
 
     #[inline]
     fn message(&mut self, to: &Target, kind: MessageKind, payload: Payload<'_>) {
-        self.last = usize::from(to.worker);
-        self.lane(to).message(to, kind, payload);
+        let lane = self.lane(to);
+        lane.message(to, kind, payload);
+        if lane.bytes() >= FULL {
+            self.full = Some(usize::from(to.worker));
+        }
     }
 
     #[inline]
     fn messages<'b>(&mut self, to: &Target, next: impl FnMut() -> Option<(MessageKind, &'b [u8])>) {
-        self.last = usize::from(to.worker);
-        self.lane(to).messages(to, next);
+        let lane = self.lane(to);
+        lane.messages(to, next);
+        if lane.bytes() >= FULL {
+            self.full = Some(usize::from(to.worker));
+        }
     }
 
     fn timer(&mut self, to: Target) {
@@ -222,8 +228,8 @@ impl Handoff for Dispatch {
 
     #[inline]
     fn collected(&mut self) {
-        if self.lanes[self.last].filling.bytes() >= FULL {
-            self.send(self.last);
+        if let Some(worker) = self.full.take() {
+            self.send(worker);
         }
     }
 

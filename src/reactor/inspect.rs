@@ -24,7 +24,7 @@ impl<S: Sys, D: Handoff> Reactor<S, D> {
         let connections = self.connections.iter().map(|(index, connection)| {
             let generation = connection.generation();
             let index = index as u32;
-            connection.inspect(Token { index, generation }, &self.cx, now)
+            connection.inspect(Token::new(index, generation), &self.cx, now)
         });
         Inspection {
             connections: connections.collect(),

@@ -136,28 +136,32 @@ impl<S: Sys, D: Handoff> Reactor<S, D> {
     fn take_events(&mut self, events: impl IntoIterator<Item = Readiness>) {
         for event in events {
             let token = event.token;
-            if token.is_listener() {
-                if let Some(door) = self.doors.get_mut(token.index as usize) {
-                    door.ready = true;
-                }
-                continue;
-            }
             let Some(connection) = find(&mut self.connections, token) else {
+                self.ring(token);
                 continue;
             };
-            let unblocked = connection.note(
-                event.readable,
-                event.writable,
-                event.read_closed,
-                self.cx.now,
-            );
+            let unblocked = connection.note(&event, self.cx.now);
             let queued = connection.is_queued();
             if unblocked {
                 self.finish(token);
+                if !queued {
+                    self.read(token);
+                }
+            } else if !queued
+                && let Some(count) = read_once(connection, token, &mut self.cx, &mut self.replies)
+            {
+                self.read_on(token, count);
             }
-            if !queued {
-                self.read(token);
-            }
+        }
+    }
+
+    /// An event that is not a connection's is a listener's, or says nothing.
+    #[inline(never)]
+    fn ring(&mut self, token: Token) {
+        if token.is_listener()
+            && let Some(door) = self.doors.get_mut(token.index() as usize)
+        {
+            door.ready = true;
         }
     }
 
@@ -174,26 +178,30 @@ impl<S: Sys, D: Handoff> Reactor<S, D> {
     }
 
     /// Gives a connection its turn; if it wants another, that is the next one's business.
-    #[inline]
+    #[inline(never)]
     fn read(&mut self, token: Token) {
+        if let Some(connection) = find(&mut self.connections, token)
+            && let Some(count) = read_once(connection, token, &mut self.cx, &mut self.replies)
+        {
+            self.read_on(token, count);
+        }
+    }
+
+    /// Goes on with a turn in which `count` bytes were just read.
+    #[inline(never)]
+    fn read_on(&mut self, token: Token, mut count: usize) {
         let mut budget = READ_BUDGET;
-        while let Some(connection) = find(&mut self.connections, token) {
-            connection.deliver_drain(token, &mut self.cx);
-            let count = connection.read(token, &mut self.cx);
-            self.cx.delivery.collected();
-            // Nearly always the answer is bytes, they leave at once, and that was all.
-            if self.cx.delivery.replies().has_only_bytes_for(token) {
-                std::mem::swap(self.cx.delivery.replies(), &mut self.replies);
-                let (bytes, delivered) = self.replies.only_bytes();
-                connection.apply_bytes(token, bytes, delivered, &mut self.cx);
-                self.replies.clear();
-            }
-            if connection.is_at_rest() && self.cx.delivery.replies().is_empty() {
-                return;
-            }
+        loop {
             budget = budget.saturating_sub(count);
             if !self.finish(token) || count == 0 || budget == 0 {
                 return self.enqueue(token);
+            }
+            let Some(connection) = find(&mut self.connections, token) else {
+                return;
+            };
+            match read_once(connection, token, &mut self.cx, &mut self.replies) {
+                Some(more) => count = more,
+                None => return,
             }
         }
     }
@@ -244,7 +252,7 @@ impl<S: Sys, D: Handoff> Reactor<S, D> {
                 continue;
             }
             if let Some(at) = connection.rearm(token, &self.cx) {
-                self.wheel.arm(token.index, at);
+                self.wheel.arm(token.index(), at);
             }
             if connection.is_gone() {
                 self.free(token);
@@ -259,18 +267,25 @@ impl<S: Sys, D: Handoff> Reactor<S, D> {
         while !self.cx.delivery.replies().is_empty() {
             std::mem::swap(self.cx.delivery.replies(), &mut self.replies);
             let mut replies = std::mem::take(&mut self.replies);
-            replies.for_each(|answer| self.carry_out(answer));
-            replies.clear();
+            replies.for_each(|answer| {
+                self.carry_out(answer.token, answer.ops, answer.bytes, answer.delivered);
+            });
             self.replies = replies;
         }
     }
 
-    /// Gives an answer to its connection.
+    /// Gives an [`Answer`] to its connection; in its parts, because what nearly always does without
+    /// this call would have to put the whole together first.
     #[inline(never)]
-    fn carry_out(&mut self, answer: Answer<'_>) {
-        let token = answer.token;
+    fn carry_out(&mut self, token: Token, ops: &mut [Op], bytes: &[u8], delivered: u32) {
         let Some(connection) = find(&mut self.connections, token) else {
-            return self.orphaned(token, answer.ops);
+            return self.orphaned(token, ops);
+        };
+        let answer = Answer {
+            token,
+            ops,
+            bytes,
+            delivered,
         };
         let was_opening = connection.is_opening();
         connection.apply(answer, &mut self.cx);
@@ -295,14 +310,14 @@ impl<S: Sys, D: Handoff> Reactor<S, D> {
     }
 
     /// Carries out what a worker answered, and takes its batch back.
+    #[inline(never)]
     fn take_back(&mut self, mut batch: Box<Batch>) {
         let mut replies = std::mem::take(&mut batch.replies);
         replies.for_each(|answer| {
             let Answer {
                 token,
                 ops,
-                arena,
-                range,
+                bytes,
                 delivered,
             } = answer;
             // Nearly always the answer is bytes, they leave at once, and that was all.
@@ -310,31 +325,24 @@ impl<S: Sys, D: Handoff> Reactor<S, D> {
                 && let Some(connection) = find(&mut self.connections, token)
                 && connection.is_open()
             {
-                connection.apply_bytes(token, &arena[range], delivered, &mut self.cx);
+                connection.apply_bytes(token, bytes, delivered, &mut self.cx);
                 if connection.is_at_rest() {
                     return;
                 }
             } else {
-                self.carry_out(Answer {
-                    token,
-                    ops,
-                    arena,
-                    range,
-                    delivered,
-                });
+                self.carry_out(token, ops, bytes, delivered);
             }
             self.finish(token);
             self.enqueue(token);
         });
-        replies.clear();
         batch.replies = replies;
         self.cx.delivery.returned(batch);
     }
 
     #[inline(never)]
     fn free(&mut self, token: Token) {
-        self.wheel.cancel(token.index);
-        self.connections.remove(token.index as usize);
+        self.wheel.cancel(token.index());
+        self.connections.remove(token.index() as usize);
         self.population.leave();
         self.pause.end();
     }
@@ -386,10 +394,7 @@ impl<S: Sys, D: Handoff> Reactor<S, D> {
             let Some(connection) = self.connections.get_mut(index as usize) else {
                 continue;
             };
-            let token = Token {
-                index,
-                generation: connection.generation(),
-            };
+            let token = Token::new(index, connection.generation());
             connection.expire(token, &mut self.cx);
             self.finish(token);
             self.enqueue(token);
@@ -445,12 +450,10 @@ impl<S: Sys, D: Handoff> Reactor<S, D> {
         };
         self.generation = Token::next_generation(self.generation);
         let connection = Connection::new(socket, self.generation, self.cx.now);
-        let token = Token {
-            index: self.connections.insert(connection) as u32,
-            generation: self.generation,
-        };
+        let index = self.connections.insert(connection) as u32;
+        let token = Token::new(index, self.generation);
         self.accepted += 1;
-        let connection = &self.connections[token.index as usize];
+        let connection = &self.connections[token.index() as usize];
         if let Err(error) = self.cx.sys.register(connection.socket(), token) {
             log::warn!("a connection was dropped: {error}");
             return self.free(token);
@@ -485,10 +488,10 @@ impl<S: Sys, D: Handoff> Reactor<S, D> {
     }
 
     fn tokens(&self) -> Vec<Token> {
-        let tokens = self.connections.iter().map(|(index, connection)| Token {
-            index: index as u32,
-            generation: connection.generation(),
-        });
+        let tokens = self
+            .connections
+            .iter()
+            .map(|(index, connection)| Token::new(index as u32, connection.generation()));
         tokens.collect()
     }
 
@@ -525,6 +528,32 @@ impl<S: Sys, D: Handoff> Reactor<S, D> {
     }
 }
 
+/// Reads from a connection once, and writes what its handler answers at once, if it runs right
+/// here. Says how many bytes that was, unless the connection is at rest then.
+#[inline(never)]
+fn read_once<S: Sys, D: Handoff>(
+    connection: &mut Connection<S::Socket>,
+    token: Token,
+    cx: &mut Context<S, D>,
+    spare: &mut Box<Replies>,
+) -> Option<usize> {
+    connection.deliver_drain(token, cx);
+    let count = connection.read(token, cx);
+    cx.delivery.collected();
+    // Nearly always the answer is bytes, they leave at once, and that was all.
+    if cx.delivery.replies().has_only_bytes_for(token) {
+        std::mem::swap(cx.delivery.replies(), spare);
+        let (bytes, delivered) = spare.only_bytes();
+        connection.apply_bytes(token, bytes, delivered, cx);
+        spare.clear();
+    }
+    if connection.is_at_rest() && cx.delivery.replies().is_empty() {
+        None
+    } else {
+        Some(count)
+    }
+}
+
 /// Slots to reserve for one reactor: all connections may come to the same one.
 pub(crate) fn reserved_slots(population: &Population) -> usize {
     population.limit().min(RESERVED_SLOTS)
@@ -534,6 +563,6 @@ pub(crate) fn reserved_slots(population: &Population) -> usize {
 #[inline]
 fn find<T>(connections: &mut Slab<Connection<T>>, token: Token) -> Option<&mut Connection<T>> {
     connections
-        .get_mut(token.index as usize)
-        .filter(|connection| connection.generation() == token.generation)
+        .get_mut(token.index() as usize)
+        .filter(|connection| connection.generation() == token.generation())
 }

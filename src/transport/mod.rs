@@ -13,28 +13,31 @@ pub(crate) use os::OsSys;
 /// Names one registration with the poll: a slot and the generation that occupied it, so that
 /// an event for a connection that has gone misses instead of hitting the slot's next owner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Token {
-    pub(crate) index: u32,
-    pub(crate) generation: u32,
-}
+pub(crate) struct Token(u64);
 
 impl Token {
     /// Generations from here on name listeners and wakers, never connections.
     const RESERVED: u32 = u32::MAX - 1;
-    pub(crate) const WAKER: Token = Token {
-        index: 0,
-        generation: u32::MAX,
-    };
+    pub(crate) const WAKER: Token = Token::new(0, u32::MAX);
+
+    pub(crate) const fn new(index: u32, generation: u32) -> Token {
+        Token((generation as u64) << 32 | index as u64)
+    }
 
     pub(crate) fn listener(index: usize) -> Token {
-        Token {
-            index: index as u32,
-            generation: Self::RESERVED,
-        }
+        Token::new(index as u32, Self::RESERVED)
+    }
+
+    pub(crate) fn index(self) -> u32 {
+        self.0 as u32
+    }
+
+    pub(crate) fn generation(self) -> u32 {
+        (self.0 >> 32) as u32
     }
 
     pub(crate) fn is_listener(self) -> bool {
-        self.generation == Self::RESERVED
+        self.generation() == Self::RESERVED
     }
 
     /// The generation after `generation`, skipping the reserved ones.
@@ -44,14 +47,11 @@ impl Token {
     }
 
     pub(crate) fn to_u64(self) -> u64 {
-        u64::from(self.generation) << 32 | u64::from(self.index)
+        self.0
     }
 
     pub(crate) fn from_u64(raw: u64) -> Token {
-        Token {
-            index: raw as u32,
-            generation: (raw >> 32) as u32,
-        }
+        Token(raw)
     }
 }
 
