@@ -314,13 +314,13 @@ impl<A: Application> Executor<A> {
         let written = (sink.replies.written() - before) as u32;
         slot.meta.produced = slot.meta.produced.wrapping_add(written);
         if let Err(thrown) = outcome {
-            defuse(thrown);
-            self.panicked(to, sink);
+            self.panicked(to, sink, thrown);
         }
     }
 
     #[cold]
-    fn panicked(&mut self, to: &Target, sink: Sink<'_>) {
+    fn panicked(&mut self, to: &Target, sink: Sink<'_>, thrown: Box<dyn Any + Send>) {
+        defuse(thrown);
         let slot = &mut self.slots[to.slot as usize];
         log::error!(
             "a handler panicked; closing {} with 1011",
