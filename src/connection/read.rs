@@ -403,6 +403,11 @@ impl<T> Connection<T> {
         let limit = cx.settings.max_headers;
         match find_head_end(input, scanned) {
             Some(end) if end <= limit => self.read_request(token, &input[..end], &input[end..], cx),
+            // TLS, for one: a client that says wss: would otherwise wait for the deadline.
+            None if input.first().is_some_and(|&byte| !byte.is_ascii() || byte < b'\n') => {
+                let response = cx.front.refuse(400, "this is not HTTP");
+                self.respond(response, cx);
+            }
             None if input.len() <= limit => {
                 if scanned == 0 {
                     saved = input.to_vec();

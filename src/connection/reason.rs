@@ -100,7 +100,9 @@ impl CloseReason {
         &self.reason
     }
 
-    /// Whether the closing handshake was completed by the peer (RFC 6455 section 7.1.4).
+    /// Whether the peer had completed the closing handshake (RFC 6455 section 7.1.4) when the
+    /// handler was told. Never so for an end that the server began by itself, such as
+    /// [`Cause::Shutdown`] or [`Cause::Idle`]: its handlers are told at once.
     pub fn was_clean(&self) -> bool {
         matches!(self.cause, Cause::Peer | Cause::Handler) && self.code != CloseCode::ABNORMAL
     }

@@ -476,7 +476,7 @@ impl<S: Sys, D: Handoff> Reactor<S, D> {
 
     fn abort_all(&mut self) {
         log::warn!(
-            "{} connections did not end in time and are dropped",
+            "connections that did not end in time and are dropped: {}",
             self.connections.len()
         );
         for token in self.tokens() {

@@ -60,6 +60,17 @@ impl App {
     }
 }
 
+/// A client fails the connection over a subprotocol that it did not offer (RFC 6455 section 4.1).
+fn offered(request: &protocol::Request<'_>, name: Option<String>) -> Option<String> {
+    name.filter(|name| {
+        let offered = request.subprotocols().any(|offer| offer == name);
+        if !offered {
+            log::error!("subprotocol {name:?} was not offered for {}", request.path());
+        }
+        offered
+    })
+}
+
 impl Front for App {
     fn answer(
         &self,
@@ -107,7 +118,7 @@ impl Application for App {
         match factory(&Request::new(request, remote)) {
             Ok(upgrade) => Ok(Acceptance {
                 session: upgrade.handler,
-                subprotocol: upgrade.subprotocol,
+                subprotocol: offered(request, upgrade.subprotocol),
                 headers: upgrade.headers,
             }),
             Err(refusal) => Err(refusal.response.encode(true)),

@@ -75,7 +75,8 @@ pub struct Timeouts {
     pub pong: Option<Duration>,
     /// From our Close frame to the peer's, and again to the end of its stream. Default: 5 s.
     pub close: Option<Duration>,
-    /// Without the peer taking a byte of what is queued for it; then it is closed with 1008.
+    /// Without the peer taking a byte of what is queued for it; then the connection is dropped,
+    /// with 1008 as the code that `on_close` sees: the peer would not read a Close frame either.
     /// Default: 30 s.
     pub write: Option<Duration>,
     /// From the start of a shutdown to the end of the last connection. Default: 10 s.

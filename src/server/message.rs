@@ -80,6 +80,30 @@ impl<'a> Message<'a> {
         self.body.as_bytes()
     }
 
+    /// Whether this is a text message.
+    #[inline]
+    pub fn is_text(&self) -> bool {
+        self.kind == MessageKind::Text
+    }
+
+    /// Whether this is a binary message.
+    #[inline]
+    pub fn is_binary(&self) -> bool {
+        self.kind == MessageKind::Binary
+    }
+
+    /// Bytes of payload.
+    #[inline]
+    pub fn len(&self) -> usize {
+        self.as_bytes().len()
+    }
+
+    /// Whether the payload is empty.
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.as_bytes().is_empty()
+    }
+
     /// The same message without the borrow; copies only if it is borrowed.
     pub fn into_owned(self) -> Message<'static> {
         Message {
@@ -127,6 +151,52 @@ impl<'a> From<&'a [u8]> for Message<'a> {
 impl From<Vec<u8>> for Message<'_> {
     fn from(bytes: Vec<u8>) -> Self {
         Message::binary(bytes)
+    }
+}
+
+impl<'a> From<&'a String> for Message<'a> {
+    fn from(text: &'a String) -> Self {
+        Message::text(text.as_str())
+    }
+}
+
+impl<'a> From<Cow<'a, str>> for Message<'a> {
+    fn from(text: Cow<'a, str>) -> Self {
+        Message::text(text)
+    }
+}
+
+impl<'a> From<&'a Vec<u8>> for Message<'a> {
+    fn from(bytes: &'a Vec<u8>) -> Self {
+        Message::binary(bytes.as_slice())
+    }
+}
+
+impl<'a, const N: usize> From<&'a [u8; N]> for Message<'a> {
+    fn from(bytes: &'a [u8; N]) -> Self {
+        Message::binary(bytes.as_slice())
+    }
+}
+
+/// The same message, borrowed; an owned payload is shared, not copied.
+impl<'a> From<&'a Message<'_>> for Message<'a> {
+    fn from(message: &'a Message<'_>) -> Self {
+        let body = match &message.body {
+            Body::Borrowed(bytes) => Body::Borrowed(bytes),
+            Body::Owned(bytes) => Body::Owned(bytes.clone()),
+        };
+        Message::new(message.kind, body)
+    }
+}
+
+/// Shares an owned payload; a borrowed one stays borrowed.
+impl Clone for Message<'_> {
+    fn clone(&self) -> Self {
+        let body = match &self.body {
+            Body::Borrowed(bytes) => Body::Borrowed(bytes),
+            Body::Owned(bytes) => Body::Owned(bytes.clone()),
+        };
+        Message::new(self.kind, body)
     }
 }
 

@@ -267,7 +267,12 @@ pub(crate) fn settings(config: &Config) -> Result<Settings> {
 fn listen(config: &Config, reactors: usize) -> Result<Vec<Vec<TcpListener>>> {
     let mut addrs: Vec<SocketAddr> = Vec::new();
     for name in &config.listen {
-        addrs.extend(claim(name, config.takeover)?);
+        for addr in claim(name, config.takeover)? {
+            if addrs.contains(&addr) {
+                return Err(Error::Config(format!("{addr} is to be listened on twice")));
+            }
+            addrs.push(addr);
+        }
     }
     if addrs.is_empty() {
         return Err(Error::Config("no address to listen on".into()));

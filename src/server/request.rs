@@ -86,7 +86,8 @@ impl Upgrade {
         }
     }
 
-    /// Chooses a subprotocol: one that the client offered, or it will fail the connection.
+    /// Chooses a subprotocol. One that the client did not offer is left out, because the client
+    /// would fail the connection over it; the error is logged.
     ///
     /// # Panics
     /// If `name` is not a token (RFC 9110 section 5.6.2).
