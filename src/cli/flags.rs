@@ -17,7 +17,7 @@ const MIN_HEADERS: usize = 256;
 const AFTER_HELP: &str = "\
 Every flag can also be set in the environment; the command line comes first. BYTES are whole \
 numbers with an optional suffix: KiB or k (1024), MiB or m, GiB or g. DURATION is such as 300ms, \
-30s or 1m30s, at most 24 days; 0 switches the deadline off.";
+30s or 1m30s, at most 12 days; 0 switches the deadline off.";
 
 /// A WebSocket server on per-core event loops
 ///

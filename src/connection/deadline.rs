@@ -38,7 +38,7 @@ impl<T> Connection<T> {
         let settings = &cx.settings;
         let mut earliest = Earliest(None);
         if let Some(cold) = &self.cold {
-            if let Some(timer) = cold.timer {
+            if let Some((timer, _)) = cold.timer {
                 earliest.add(timer, Some(0));
             }
             if !cold.outbox.is_empty() {
@@ -46,7 +46,9 @@ impl<T> Connection<T> {
             }
         }
         match self.state {
-            State::Handshake { since } => earliest.add(since, settings.handshake),
+            State::Handshake { since } | State::Opening { since } => {
+                earliest.add(since, settings.handshake);
+            }
             State::Open { seen, .. } => {
                 earliest.add(seen, self.liveness(cx));
                 earliest.add(heard(token, cx), settings.idle);
@@ -94,6 +96,11 @@ impl<T> Connection<T> {
                     self.state = State::Gone;
                 }
             }
+            // Should its factory accept it after all, the handler will hear that it is late.
+            State::Opening { since } if is_due(since, cx.settings.handshake, now) => {
+                log::debug!("a request was not decided in time");
+                self.state = State::Gone;
+            }
             State::Open { seen, .. } => self.expire_open(token, seen, cx),
             State::Closing { since, .. }
                 if self.outbox_len() == 0 && is_due(since, cx.settings.close, now) =>
@@ -138,11 +145,12 @@ impl<T> Connection<T> {
             self.push_bytes(&PING, cx);
         }
         if let Some(cold) = &mut self.cold
-            && cold.timer.is_some_and(|timer| !now.is_before(timer))
+            && let Some((timer, epoch)) = cold.timer
+            && !now.is_before(timer)
         {
             cold.timer = None;
             if let Some(target) = self.target(token) {
-                cx.delivery.timer(target);
+                cx.delivery.timer(target, epoch);
             }
         }
     }

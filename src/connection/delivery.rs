@@ -40,6 +40,8 @@ impl Target {
 pub(crate) trait Delivery {
     /// Chooses the worker of a connection that is about to be opened.
     fn place(&mut self) -> u16;
+    /// Whether there is a worker that may be given one more connection.
+    fn takes_openings(&self) -> bool;
     /// Whether input for this worker may be collected. Other events are always taken.
     fn has_room(&self, worker: u16) -> bool;
     /// `request` was parsed from `head`.
@@ -55,7 +57,8 @@ pub(crate) trait Delivery {
     /// Takes messages from `next` until there is none. May stop earlier when no further one would
     /// reach the handler.
     fn messages<'b>(&mut self, to: &Target, next: impl FnMut() -> Option<(MessageKind, &'b [u8])>);
-    fn timer(&mut self, to: Target);
+    /// `epoch` is what the handler set its timer with.
+    fn timer(&mut self, to: Target, epoch: u8);
     /// The outbox fell below its low-water mark after it had been above the high one.
     fn drain(&mut self, to: Target);
     /// Somebody outside asked to close the connection.

@@ -37,11 +37,14 @@ impl<T> Connection<T> {
                 earliest.add(since, settings.handshake);
                 "handshake"
             }
-            State::Opening => "opening",
+            State::Opening { since } => {
+                earliest.add(since, settings.handshake);
+                "opening"
+            }
             State::Open { seen, .. } => {
                 earliest.add(seen, self.liveness(cx));
                 earliest.add(heard(token, cx), settings.idle);
-                if let Some(timer) = self.cold.as_ref().and_then(|cold| cold.timer) {
+                if let Some((timer, _)) = self.cold.as_ref().and_then(|cold| cold.timer) {
                     earliest.add(timer, Some(0));
                 }
                 "open"

@@ -42,7 +42,7 @@ enum State {
     /// The head of the request is being read.
     Handshake { since: Tick },
     /// The request is with its handler's factory; early frames wait.
-    Opening,
+    Opening { since: Tick },
     /// Messages flow. `seen`: the last byte from the peer or taken by it, or our ping if that is
     /// later.
     Open { slot: u32, seen: Tick },
@@ -193,7 +193,8 @@ struct Cold {
     outbox: Outbox,
     /// Since when the kernel has taken nothing of the outbox.
     stalled: Tick,
-    timer: Option<Tick>,
+    /// When the handler wants to be called, and what to say then.
+    timer: Option<(Tick, u8)>,
     link: Option<Arc<Link>>,
     charged: usize,
 }
@@ -260,7 +261,7 @@ impl<S> Connection<S> {
 
     /// Whether its request is with the factory.
     pub(crate) fn is_opening(&self) -> bool {
-        matches!(self.state, State::Opening)
+        matches!(self.state, State::Opening { .. })
     }
 
     /// Whether a handler is told what comes.
@@ -334,7 +335,11 @@ impl<S> Connection<S> {
     /// Whether only its worker keeps this connection from being read: nothing that happens to
     /// the connection itself will announce the end of that.
     pub(crate) fn waits_for_worker<D: Delivery>(&self, cx: &Context<impl Sized, D>) -> bool {
-        self.flags.has(Flags::READABLE) && !cx.delivery.has_room(self.worker)
+        self.flags.has(Flags::READABLE)
+            && match self.state {
+                State::Handshake { .. } => !cx.delivery.takes_openings(),
+                _ => !cx.delivery.has_room(self.worker),
+            }
     }
 
     /// Puts the connection on the ready list, once; says whether the caller has to.
@@ -395,7 +400,10 @@ impl<S> Connection<S> {
             then => then,
         };
         if let Some(cold) = &mut self.cold {
-            cold.decoder = Decoder::default();
+            // While the peer's Close frame is awaited, a frame under way goes on.
+            if then != Then::AwaitClose {
+                cold.decoder = Decoder::default();
+            }
             cold.timer = None;
             if then == Then::Abort {
                 cold.outbox.clear();
@@ -404,7 +412,12 @@ impl<S> Connection<S> {
         self.flags.set(Flags::REARM);
         match target {
             Some(target) => {
-                self.state = State::Ending(then);
+                // A stream that is of no use is let go at once: what the handler still answers
+                // will miss.
+                self.state = match then {
+                    Then::Abort => State::Gone,
+                    then => State::Ending(then),
+                };
                 cx.delivery.end(target, reason);
             }
             None => self.proceed(then, cx.now),

@@ -43,17 +43,18 @@ impl<T> Connection<T> {
         let reads = if self.is_open() {
             self.in_flight < IN_FLIGHT && cx.delivery.has_room(self.worker)
         } else {
-            self.reads_else()
+            self.reads_else(cx)
         };
         reads && !self.flags.has(Flags::EOF) && (self.cold.is_none() || self.takes_answers(cx))
     }
 
     /// Whether a connection that is not open reads.
     #[inline(never)]
-    fn reads_else(&self) -> bool {
+    fn reads_else<D: Delivery>(&self, cx: &Context<impl Sized, D>) -> bool {
         match self.state {
-            State::Handshake { .. } | State::Closing { .. } | State::Lingering { .. } => true,
-            State::Open { .. } | State::Opening | State::Ending(_) | State::Gone => false,
+            State::Handshake { .. } => cx.delivery.takes_openings(),
+            State::Closing { .. } | State::Lingering { .. } => true,
+            State::Open { .. } | State::Opening { .. } | State::Ending(_) | State::Gone => false,
         }
     }
 
@@ -227,7 +228,7 @@ impl<T> Connection<T> {
                     self.state = State::Gone;
                 }
             }
-            State::Open { .. } | State::Opening | State::Ending(_) | State::Gone => {}
+            State::Open { .. } | State::Opening { .. } | State::Ending(_) | State::Gone => {}
         }
     }
 
@@ -404,7 +405,10 @@ impl<T> Connection<T> {
         match find_head_end(input, scanned) {
             Some(end) if end <= limit => self.read_request(token, &input[..end], &input[end..], cx),
             // TLS, for one: a client that says wss: would otherwise wait for the deadline.
-            None if input.first().is_some_and(|&byte| !byte.is_ascii() || byte < b'\n') => {
+            None if input
+                .first()
+                .is_some_and(|&byte| !byte.is_ascii() || byte < b'\n') =>
+            {
                 let response = cx.front.refuse(400, "this is not HTTP");
                 self.respond(response, cx);
             }
@@ -471,7 +475,7 @@ impl<T> Connection<T> {
         if !early.is_empty() {
             self.cold().input = early.to_vec();
         }
-        self.state = State::Opening;
+        self.state = State::Opening { since: cx.now };
         self.worker = cx.delivery.place();
         let to = self.target_of(token, 0);
         cx.delivery.open(to, head, &request, &upgrade, remote);

@@ -89,7 +89,7 @@ pub(crate) enum Op {
     /// The handshake is refused; the response follows, then the connection ends.
     Refuse,
     /// So many encoded bytes.
-    Bytes { len: u32 },
+    Bytes { len: usize },
     /// A frame with a payload of its own.
     Frame(OutFrame),
     /// A Close frame is among the bytes before this: nothing may follow it.
@@ -97,7 +97,7 @@ pub(crate) enum Op {
     /// A message was refused: tell the handler when there is room again.
     Drain,
     /// Call the timer in so many milliseconds, instead of any earlier call for it.
-    Timer(Option<u32>),
+    Timer { after: Option<u32>, epoch: u8 },
     /// The handler has gone. A Close frame, if one is due, is among the bytes before this.
     End,
 }
@@ -106,8 +106,8 @@ pub(crate) enum Op {
 #[derive(Clone, Copy, Debug)]
 struct Group {
     token: Token,
-    ops_end: u32,
-    end: u32,
+    ops_end: usize,
+    end: usize,
     delivered: u32,
 }
 
@@ -142,16 +142,14 @@ pub(crate) struct Replies {
 const KEPT_ARENA: usize = 256 * 1024;
 
 impl Replies {
-    /// Starts (or goes on with) the group of one connection, with an event that weighs
-    /// `delivered`.
+    /// Starts (or goes on with) the group of one connection.
     #[inline]
-    pub(crate) fn begin(&mut self, token: Token, delivered: usize) {
+    pub(crate) fn begin(&mut self, token: Token) {
         if !self.is_for(token) {
             self.finish_group();
             self.current = Some(token);
             self.sealed = self.arena.len();
         }
-        self.delivered += delivered;
     }
 
     /// Whether the group under construction is this connection's.
@@ -168,8 +166,8 @@ impl Replies {
         if let Some(token) = self.current {
             self.groups.push(Group {
                 token,
-                ops_end: self.ops.len() as u32,
-                end: self.arena.len() as u32,
+                ops_end: self.ops.len(),
+                end: self.arena.len(),
                 delivered: self.delivered as u32,
             });
             self.delivered = 0;
@@ -240,16 +238,18 @@ impl Replies {
         }
     }
 
-    pub(crate) fn set_timer(&mut self, after: Option<u32>) {
+    /// `epoch` comes back with the call, which may meanwhile be wanted no longer.
+    pub(crate) fn set_timer(&mut self, after: Option<u32>, epoch: u8) {
         self.seal();
+        let op = Op::Timer { after, epoch };
         match self.group_ops().last_mut() {
-            Some(Op::Timer(pending)) => *pending = after,
-            _ => self.ops.push(Op::Timer(after)),
+            Some(pending @ Op::Timer { .. }) => *pending = op,
+            _ => self.ops.push(op),
         }
     }
 
     fn group_ops(&mut self) -> &mut [Op] {
-        let first = self.groups.last().map_or(0, |group| group.ops_end as usize);
+        let first = self.groups.last().map_or(0, |group| group.ops_end);
         &mut self.ops[first..]
     }
 
@@ -258,7 +258,7 @@ impl Replies {
         let reached = self.arena.len();
         if reached > self.sealed {
             self.ops.push(Op::Bytes {
-                len: (reached - self.sealed) as u32,
+                len: reached - self.sealed,
             });
             self.sealed = reached;
         }
@@ -289,16 +289,14 @@ impl Replies {
         let mut ops = 0;
         let mut start = 0;
         for group in &self.groups {
-            let ops_end = group.ops_end as usize;
-            let end = group.end as usize;
             apply(Answer {
                 token: group.token,
-                ops: &mut self.ops[ops..ops_end],
-                bytes: &self.arena[start..end],
+                ops: &mut self.ops[ops..group.ops_end],
+                bytes: &self.arena[start..group.end],
                 delivered: group.delivered,
             });
-            ops = ops_end;
-            start = end;
+            ops = group.ops_end;
+            start = group.end;
         }
         self.clear();
     }

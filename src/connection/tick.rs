@@ -8,7 +8,9 @@ use std::time::Duration;
 pub(crate) struct Tick(pub(crate) u32);
 
 /// The longest time a tick can be compared over.
-pub(crate) const MAX_TICKS: u32 = i32::MAX as u32;
+///
+/// Half of what could be told apart, because the wheel may be behind by as much.
+pub(crate) const MAX_TICKS: u32 = i32::MAX as u32 / 2;
 
 impl Tick {
     pub(crate) fn after(self, ticks: u32) -> Tick {

@@ -69,7 +69,7 @@ impl<T> Connection<T> {
         for op in answer.ops {
             match op {
                 Op::Bytes { len } => {
-                    let (bytes, after) = rest.split_at(*len as usize);
+                    let (bytes, after) = rest.split_at(*len);
                     rest = after;
                     self.applied = self.applied.wrapping_add(bytes.len() as u32);
                     self.stage(&mut first, Piece::Bytes(bytes), cx);
@@ -95,14 +95,14 @@ impl<T> Connection<T> {
 
     fn decide<S, D>(&mut self, op: &Op, cx: &mut Context<S, D>) {
         match (op, self.state) {
-            (Op::Accept { slot, .. }, State::Opening) => {
+            (Op::Accept { slot, .. }, State::Opening { .. }) => {
                 self.state = State::Open {
                     slot: *slot,
                     seen: cx.now,
                 };
                 self.flags.set(Flags::REARM);
             }
-            (Op::Refuse, State::Opening) => {
+            (Op::Refuse, State::Opening { .. }) => {
                 self.state = State::lingering(cx.now);
                 if let Some(cold) = &mut self.cold {
                     cold.input = Vec::new();
@@ -121,9 +121,9 @@ impl<T> Connection<T> {
                 self.flags.set(Flags::REARM);
             }
             (Op::Drain, State::Open { .. }) => self.flags.set(Flags::DRAIN_OWED),
-            (Op::Timer(after), State::Open { .. }) => {
+            (&Op::Timer { after, epoch }, State::Open { .. }) => {
                 // Never at once: a timer set again and again must not keep a turn from ending.
-                let at = after.map(|after| cx.now.after(after.max(1)));
+                let at = after.map(|after| (cx.now.after(after.max(1)), epoch));
                 if at.is_some() || self.cold.is_some() {
                     self.cold().timer = at;
                 }
@@ -141,7 +141,7 @@ impl<T> Connection<T> {
         piece: Piece<'a>,
         cx: &mut Context<S, D>,
     ) {
-        if matches!(self.state, State::Ending(super::Then::Abort) | State::Gone) {
+        if self.state == State::Gone {
             return;
         }
         if first.is_none() && self.outbox_len() == 0 {
@@ -226,7 +226,7 @@ impl<T> Connection<T> {
         }
         match self.state {
             State::Open { .. } => self.push_frame(frame, cx),
-            State::Opening => {
+            State::Opening { .. } => {
                 // With what it takes to keep it, which is more than its bytes if it is small.
                 link.add_outbox(frame.len() + size_of::<Postponed>());
                 let postponed = &mut self.cold().postponed;
@@ -254,7 +254,7 @@ impl<T> Connection<T> {
         }
         match (self.state, self.target(token)) {
             (State::Open { .. }, Some(target)) => cx.delivery.close(target, code, reason),
-            (State::Opening, _) => {
+            (State::Opening { .. }, _) => {
                 let close = Postponed::Close(code, reason.to_owned());
                 self.cold().postponed.push(close);
             }

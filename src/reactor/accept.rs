@@ -12,6 +12,9 @@ pub(super) const ACCEPT_BUDGET: usize = 128;
 /// Pause after the kernel or the connection limit refused one, in ticks (milliseconds).
 const RETRY: u32 = 50;
 
+/// Ticks after which another pause is worth a word.
+const QUIET: u32 = 10_000;
+
 /// The number of connections of the whole server, with its limit.
 #[derive(Clone)]
 pub(crate) struct Population {
@@ -55,11 +58,15 @@ pub(super) struct Door<L> {
 #[derive(Default)]
 pub(super) struct Pause {
     until: Option<Tick>,
+    last: Option<Tick>,
 }
 
 impl Pause {
-    pub(super) fn begin(&mut self, now: Tick) {
+    /// Says whether it is the first for a while, which is worth a word.
+    pub(super) fn begin(&mut self, now: Tick) -> bool {
         self.until = Some(now.after(RETRY));
+        let before = self.last.replace(now);
+        before.is_none_or(|before| now.since(before) > QUIET)
     }
 
     /// Ends early: a descriptor has become free.

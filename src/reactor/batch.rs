@@ -26,7 +26,7 @@ enum Entry {
     Small(MessageKind, u32),
     /// A message with memory of its own.
     Large(MessageKind),
-    Timer,
+    Timer(u8),
     Drain,
     /// Whatever bytes it has, such as the head of a request, end here in the arena.
     Rare(u32),
@@ -43,7 +43,7 @@ pub(crate) enum Rare {
 /// An event that is not a small message, as a worker takes it out.
 pub(crate) enum Event<'a> {
     Large(MessageKind, Bytes),
-    Timer,
+    Timer(u8),
     Drain,
     /// With the head of the request, if it is one.
     Rare(Rare, &'a [u8]),
@@ -130,8 +130,8 @@ impl Batch {
         Entry::Large(kind)
     }
 
-    pub(super) fn timer(&mut self, to: &Target) {
-        self.push(to, Entry::Timer);
+    pub(super) fn timer(&mut self, to: &Target, epoch: u8) {
+        self.push(to, Entry::Timer(epoch));
     }
 
     pub(super) fn drain(&mut self, to: &Target) {
@@ -190,7 +190,7 @@ impl Batch {
                     Entry::Large(kind) => {
                         Event::Large(kind, large.next().expect("each large entry has its bytes"))
                     }
-                    Entry::Timer => Event::Timer,
+                    Entry::Timer(epoch) => Event::Timer(epoch),
                     Entry::Drain => Event::Drain,
                     Entry::Rare(end) => {
                         let event = rare.next().expect("each rare entry has its event");

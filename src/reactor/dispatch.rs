@@ -38,6 +38,8 @@ pub(crate) trait Handoff: Delivery {
     fn collected(&mut self);
     /// A worker has answered this batch, and its replies have been carried out.
     fn returned(&mut self, batch: Box<Batch>);
+    /// The beginning of a turn.
+    fn begin(&mut self, now: Tick);
     /// The end of a turn: what was collected leaves.
     fn flush(&mut self, now: Tick);
     /// When [`flush`](Self::flush) has to be called again, whatever happens.
@@ -158,14 +160,19 @@ impl Dispatch {
 
 impl Delivery for Dispatch {
     fn place(&mut self) -> u16 {
-        let loads = self
-            .lanes
-            .iter()
-            .map(|lane| lane.load.load(Ordering::Relaxed));
+        // A worker that is far behind gets no more while others are not.
+        let loads = self.lanes.iter().map(|lane| {
+            let full = lane.filling.bytes() >= FULL;
+            (full, lane.load.load(Ordering::Relaxed))
+        });
         let least = loads.enumerate().min_by_key(|&(_, load)| load);
         let worker = least.map_or(0, |(worker, _)| worker);
         self.lanes[worker].load.fetch_add(1, Ordering::Relaxed);
         worker as u16
+    }
+
+    fn takes_openings(&self) -> bool {
+        self.lanes.iter().any(|lane| lane.filling.bytes() < FULL)
     }
 
     #[inline]
@@ -203,8 +210,8 @@ impl Delivery for Dispatch {
         }
     }
 
-    fn timer(&mut self, to: Target) {
-        self.lane(&to).timer(&to);
+    fn timer(&mut self, to: Target, epoch: u8) {
+        self.lane(&to).timer(&to, epoch);
     }
 
     fn drain(&mut self, to: Target) {
@@ -244,8 +251,11 @@ impl Handoff for Dispatch {
         }
     }
 
-    fn flush(&mut self, now: Tick) {
+    fn begin(&mut self, now: Tick) {
         self.now = now;
+    }
+
+    fn flush(&mut self, now: Tick) {
         for worker in 0..self.lanes.len() {
             self.send(worker);
             let lane = &mut self.lanes[worker];

@@ -120,6 +120,7 @@ impl<S: Sys, D: Handoff> Reactor<S, D> {
     /// Does everything that can be done now, and says when there will be more.
     pub(crate) fn turn(&mut self, events: impl IntoIterator<Item = Readiness>, now: Tick) -> Next {
         self.cx.now = now;
+        self.cx.delivery.begin(now);
         std::mem::swap(&mut self.ready, &mut self.turns);
         self.take_events(events);
         self.take_turns();
@@ -429,7 +430,9 @@ impl<S: Sys, D: Handoff> Reactor<S, D> {
     #[inline(never)]
     fn accept_one(&mut self, at: usize) {
         if !self.population.enter() {
-            self.pause.begin(self.cx.now);
+            if self.pause.begin(self.cx.now) {
+                log::warn!("accepting pauses: as many connections as allowed");
+            }
             return;
         }
         let door = &mut self.doors[at];
@@ -441,8 +444,9 @@ impl<S: Sys, D: Handoff> Reactor<S, D> {
                     Verdict::Empty => door.ready = false,
                     Verdict::Next => {}
                     Verdict::Pause => {
-                        log::warn!("accepting pauses: {error}");
-                        self.pause.begin(self.cx.now);
+                        if self.pause.begin(self.cx.now) {
+                            log::warn!("accepting pauses: {error}");
+                        }
                     }
                 }
                 return;

@@ -65,7 +65,10 @@ fn offered(request: &protocol::Request<'_>, name: Option<String>) -> Option<Stri
     name.filter(|name| {
         let offered = request.subprotocols().any(|offer| offer == name);
         if !offered {
-            log::error!("subprotocol {name:?} was not offered for {}", request.path());
+            log::error!(
+                "subprotocol {name:?} was not offered for {}",
+                request.path()
+            );
         }
         offered
     })

@@ -213,8 +213,12 @@ pub(crate) fn settings(config: &Config) -> Result<Settings> {
             return Err(Error::Config(format!("{name} must be at least 1")));
         }
     }
-    // Offsets into one turn's replies are 32 bits wide, which bounds what one read may answer.
-    for (name, value) in [("outbox-limit", outbox), ("max-headers", max_headers)] {
+    // What is with a handler, and what waits for a peer, is counted in 32 bits.
+    for (name, value) in [
+        ("outbox-limit", outbox),
+        ("max-headers", max_headers),
+        ("max-message", max_message),
+    ] {
         if value > 1 << 30 {
             return Err(Error::Config(format!("{name} must be at most 1 GiB")));
         }
@@ -238,7 +242,7 @@ pub(crate) fn settings(config: &Config) -> Result<Settings> {
         ("drain-timeout", drain),
     ] {
         if timeout.is_some_and(|timeout| timeout.as_millis() >= u128::from(MAX_TICKS)) {
-            return Err(Error::Config(format!("{name} must be under 24 days")));
+            return Err(Error::Config(format!("{name} must be under 12 days")));
         }
         if timeout.is_some_and(|timeout| timeout.is_zero()) {
             return Err(Error::Config(format!(

@@ -100,7 +100,7 @@ impl<'a> Peer<'a> {
     }
 
     /// Calls `on_timer` once after `delay`, counted in milliseconds from the end of this event;
-    /// zero counts as one, and more than 24 days as 24 days.
+    /// zero counts as one, and more than 12 days as 12 days.
     /// A connection has one timer: setting it again replaces it.
     pub fn set_timer(&mut self, delay: Duration) {
         self.output.set_timer(Some(delay));

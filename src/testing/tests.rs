@@ -7,6 +7,7 @@ mod failures;
 mod handles;
 mod memory;
 mod panics;
+mod slow_workers;
 mod timers;
 
 use std::sync::{Arc, Mutex};

@@ -10,7 +10,7 @@ use std::sync::atomic::Ordering;
 use slab::Slab;
 
 use super::output::{Output, Outside};
-use crate::connection::{Body, Cause, CloseReason, Link, Op, Replies, Target, weight};
+use crate::connection::{Body, Cause, CloseReason, Link, Op, Replies, Target};
 use crate::protocol::{CloseCode, MessageKind, Request, UpgradeRequest};
 use crate::reactor::Load;
 use crate::transport::Token;
@@ -53,8 +53,8 @@ pub(super) struct Meta {
     port: u16,
     /// A Close frame was sent: nothing may follow it, and nothing more is delivered.
     pub(super) closing: bool,
-    /// There is a link.
-    linked: bool,
+    /// Changes whenever the handler's timer is set or taken back.
+    pub(super) timer: u8,
     /// Bytes of output so far, modulo 2^32.
     pub(super) produced: u32,
 }
@@ -69,7 +69,7 @@ impl Meta {
             ip: ip.octets(),
             port: remote.port(),
             closing: false,
-            linked: false,
+            timer: 0,
             produced: 0,
         }
     }
@@ -91,13 +91,19 @@ struct Slot<T> {
 pub(super) struct Links(HashMap<u32, Arc<Link>>);
 
 impl Links {
-    pub(super) fn get(&mut self, token: Token, slot: u32, meta: &mut Meta) -> Arc<Link> {
-        meta.linked = true;
+    pub(super) fn get(&mut self, token: Token, slot: u32) -> Arc<Link> {
         let link = self
             .0
             .entry(slot)
             .or_insert_with(|| Arc::new(Link::new(token)));
         Arc::clone(link)
+    }
+
+    /// Handles of this connection reach it no longer.
+    pub(super) fn end(&mut self, slot: u32) {
+        if let Some(link) = self.0.remove(&slot) {
+            link.end();
+        }
     }
 }
 
@@ -152,7 +158,7 @@ impl<A: Application> Executor<A> {
         remote: SocketAddr,
         sink: Sink<'_>,
     ) {
-        sink.replies.begin(to.token, 0);
+        sink.replies.begin(to.token);
         let application = &self.application;
         let decision = catch_unwind(AssertUnwindSafe(|| application.open(request, remote)));
         let response = match decision {
@@ -186,7 +192,7 @@ impl<A: Application> Executor<A> {
             worker: to.worker,
         });
         let to = Target { slot, ..to };
-        self.run(&to, 0, sink, |session, mut output| {
+        self.run(&to, sink, |session, mut output| {
             let headers = acceptance.headers.iter();
             output.switch_protocols(
                 &upgrade.key,
@@ -204,8 +210,8 @@ impl<A: Application> Executor<A> {
         body: Body<'_>,
         sink: Sink<'_>,
     ) {
-        let delivered = weight(body.as_bytes().len());
-        self.run(to, delivered, sink, |session, output| {
+        self.run(to, sink, |session, mut output| {
+            output.heard(body.as_bytes().len());
             A::message(session, output, kind, body);
         });
     }
@@ -220,29 +226,34 @@ impl<A: Application> Executor<A> {
         next: impl FnMut() -> Option<(MessageKind, &'b [u8])>,
         sink: Sink<'_>,
     ) {
-        self.run(to, 0, sink, |session, output| {
+        self.run(to, sink, |session, output| {
             A::messages(session, output, next);
         });
     }
 
-    pub(crate) fn timer(&mut self, to: Target, sink: Sink<'_>) {
-        self.run(&to, 0, sink, A::timer);
+    /// Unless the timer has been set anew, or taken back, while this was on its way.
+    pub(crate) fn timer(&mut self, to: Target, epoch: u8, sink: Sink<'_>) {
+        self.run(&to, sink, |session, output| {
+            if output.timer_epoch() == epoch {
+                A::timer(session, output);
+            }
+        });
     }
 
     pub(crate) fn drain(&mut self, to: Target, sink: Sink<'_>) {
-        self.run(&to, 0, sink, A::drain);
+        self.run(&to, sink, A::drain);
     }
 
     /// Closes on behalf of a handle, unless a Close frame has been sent.
     pub(crate) fn close(&mut self, to: Target, code: CloseCode, reason: &str, sink: Sink<'_>) {
-        self.run(&to, 0, sink, |_, mut output| {
+        self.run(&to, sink, |_, mut output| {
             output.close(Some(code), reason);
         });
     }
 
     /// The last event of a connection: its handler learns how it ended, and goes.
     pub(crate) fn end(&mut self, to: Target, reason: CloseReason, mut sink: Sink<'_>) {
-        sink.replies.begin(to.token, 0);
+        sink.replies.begin(to.token);
         if let Some(mut slot) = self.slots.try_remove(to.slot as usize) {
             self.load.fetch_sub(1, Ordering::Relaxed);
             let reason = if slot.meta.closing {
@@ -265,11 +276,8 @@ impl<A: Application> Executor<A> {
                 }
                 discard(session);
             }
-            if slot.meta.linked
-                && let Some(link) = self.links.0.remove(&to.slot)
-            {
-                link.end();
-            }
+            log::debug!("{} has ended: {reason}", slot.meta.remote());
+            self.links.end(to.slot);
         }
         sink.replies.push(Op::End);
     }
@@ -294,11 +302,10 @@ impl<A: Application> Executor<A> {
     fn run(
         &mut self,
         to: &Target,
-        delivered: usize,
         mut sink: Sink<'_>,
         event: impl FnOnce(&mut A::Session, Output<'_>),
     ) {
-        sink.replies.begin(to.token, delivered);
+        sink.replies.begin(to.token);
         let Some(slot) = self.slots.get_mut(to.slot as usize) else {
             return;
         };
@@ -332,6 +339,7 @@ impl<A: Application> Executor<A> {
                 .close_frame(Some(CloseCode::INTERNAL_ERROR), "internal error");
             sink.replies.push(Op::Close);
         }
+        self.links.end(to.slot);
         if let Some(session) = slot.session.take() {
             discard(session);
         }

@@ -40,6 +40,10 @@ impl<A: Application> Delivery for Inline<A> {
         0
     }
 
+    fn takes_openings(&self) -> bool {
+        true
+    }
+
     #[inline]
     fn has_room(&self, _worker: u16) -> bool {
         true
@@ -72,9 +76,9 @@ impl<A: Application> Delivery for Inline<A> {
         executor.messages(to, next, sink);
     }
 
-    fn timer(&mut self, to: Target) {
+    fn timer(&mut self, to: Target, epoch: u8) {
         let (executor, sink) = self.parts();
-        executor.timer(to, sink);
+        executor.timer(to, epoch, sink);
     }
 
     fn drain(&mut self, to: Target) {
@@ -102,6 +106,8 @@ impl<A: Application> Handoff for Inline<A> {
     fn collected(&mut self) {}
 
     fn returned(&mut self, _batch: Box<Batch>) {}
+
+    fn begin(&mut self, _now: Tick) {}
 
     fn flush(&mut self, _now: Tick) {}
 

@@ -40,6 +40,8 @@ pub(crate) struct Output<'a> {
     pub(super) links: &'a mut Links,
     /// What waited for the peer when the event began, less what `replies` held then (modulo 2^64).
     ahead: usize,
+    /// What `replies` held when the event began: output, and the weight of what it answers.
+    start: (usize, usize),
 }
 
 impl<'a> Output<'a> {
@@ -57,6 +59,7 @@ impl<'a> Output<'a> {
             to,
             meta,
             ahead: waiting.wrapping_sub(sink.replies.written()),
+            start: (sink.replies.written(), sink.replies.delivered()),
             replies: sink.replies,
             outside: sink.outside,
             links,
@@ -73,8 +76,14 @@ impl<'a> Output<'a> {
             return None;
         }
         let (kind, bytes) = next()?;
-        self.replies.add_delivered(weight(bytes.len()));
+        self.heard(bytes.len());
         Some((kind, bytes))
+    }
+
+    /// A message of `len` bytes is about to be handled.
+    #[inline]
+    pub(super) fn heard(&mut self, len: usize) {
+        self.replies.add_delivered(weight(len));
     }
 
     #[inline]
@@ -83,12 +92,20 @@ impl<'a> Output<'a> {
             return Sending::Closing;
         }
         let under_way = IN_FLIGHT + self.replies.delivered();
-        if self.buffered_amount() > self.outside.outbox + under_way {
+        if self.buffered_amount() > self.outside.outbox + under_way && !self.is_answer(&body) {
             self.replies.want_drain();
             return Sending::OverLimit;
         }
         self.replies.message(kind, body);
         Sending::Queued
+    }
+
+    /// Whether, with this, no more will have been sent than came with the event's messages.
+    #[cold]
+    fn is_answer(&self, body: &Body<'_>) -> bool {
+        let (written, delivered) = self.start;
+        let answered = self.replies.written() - written + weight(body.as_bytes().len());
+        answered <= self.replies.delivered() - delivered
     }
 
     /// Sends a Close frame after what was sent before. Says whether this was the first.
@@ -99,6 +116,7 @@ impl<'a> Output<'a> {
         self.meta.closing = true;
         self.replies.close_frame(code, reason);
         self.replies.push(Op::Close);
+        self.links.end(self.to.slot);
         true
     }
 
@@ -120,7 +138,12 @@ impl<'a> Output<'a> {
     }
 
     pub(crate) fn set_timer(&mut self, after: Option<Duration>) {
-        self.replies.set_timer(after.map(ticks));
+        self.meta.timer = self.meta.timer.wrapping_add(1);
+        self.replies.set_timer(after.map(ticks), self.meta.timer);
+    }
+
+    pub(super) fn timer_epoch(&self) -> u8 {
+        self.meta.timer
     }
 
     pub(crate) fn remote(&self) -> SocketAddr {
@@ -136,6 +159,10 @@ impl<'a> Output<'a> {
     }
 
     pub(crate) fn link(&mut self) -> Arc<Link> {
-        self.links.get(self.to.token, self.to.slot, self.meta)
+        let link = self.links.get(self.to.token, self.to.slot);
+        if self.meta.closing {
+            link.end();
+        }
+        link
     }
 }

@@ -114,7 +114,7 @@ impl<A: Application> Consumer for Turn<'_, A> {
         let executor = &mut *self.executor;
         match event {
             Event::Large(kind, bytes) => executor.message(to, kind, Body::Owned(bytes), sink),
-            Event::Timer => executor.timer(*to, sink),
+            Event::Timer(epoch) => executor.timer(*to, epoch, sink),
             Event::Drain => executor.drain(*to, sink),
             Event::Rare(Rare::Open { remote }, head) => {
                 let mut storage = [httparse::EMPTY_HEADER; MAX_HEADERS];
