@@ -19,8 +19,9 @@ pub(crate) struct Inspection {
     pub(crate) charged: usize,
     /// A deadline has passed, and nothing happened.
     pub(crate) is_overdue: bool,
-    /// The deadlines that were looked at and the flags, for the trace.
-    pub(crate) detail: String,
+    /// The next deadline.
+    pub(crate) due: Option<Tick>,
+    pub(crate) flags: u16,
 }
 
 impl<T> Connection<T> {
@@ -71,7 +72,8 @@ impl<T> Connection<T> {
             is_blocked: self.flags.has(Flags::BLOCKED),
             in_flight: self.in_flight,
             charged: self.cold.as_ref().map_or(0, |cold| cold.charged),
-            detail: format!("{:?} due {:?} {:?}", self.state, earliest.0, self.flags),
+            due: earliest.0,
+            flags: self.flags.0,
             is_overdue: earliest.0.is_some_and(|at| !now.is_before(at)),
         }
     }

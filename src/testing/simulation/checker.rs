@@ -214,7 +214,8 @@ impl World {
         {
             return Err("its handle is open".into());
         }
-        let is_broken = client.is_cut || client.wire.has_failed() || self.is_drained();
+        let is_late = self.is_drained(client.ended_at.unwrap_or(self.now));
+        let is_broken = client.is_cut || client.wire.has_failed() || is_late;
         self.check_cause(client, record, is_broken)?;
         self.check_words(client, record, is_broken)?;
         let echoed = record.plan.temper == Temper::Echo && client.got == client_messages(record);

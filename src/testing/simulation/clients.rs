@@ -2,6 +2,7 @@
 
 use super::ledger::{Author, Item, Ledgers, Spoken};
 use super::rng::Rng;
+use crate::connection::Tick;
 use crate::protocol::handshake::encode_key;
 use crate::protocol::{
     ClientHandshake, CloseFrame, Decoder, DecoderSettings, Event, FrameHeader, Opcode, Role,
@@ -12,8 +13,6 @@ use crate::{CloseCode, MessageKind};
 
 const KEY: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
 const NONCE: [u8; 16] = [7; 16];
-/// Bytes that fit between a client and the server.
-const IN_TRANSIT: usize = 128 * 1024;
 
 /// How a client's side of a connection ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -188,6 +187,8 @@ pub(super) struct Client {
     ledgers: Ledgers,
     rng: Rng,
     max_message: usize,
+    /// Bytes that fit between it and the server.
+    transit: usize,
     /// What has not been written yet, and where in the stream the next byte is.
     outgoing: Vec<u8>,
     pub(super) written: usize,
@@ -209,6 +210,8 @@ pub(super) struct Client {
     pub(super) got_outside: usize,
     pub(super) close: Option<Option<CloseCode>>,
     pub(super) end: Option<End>,
+    /// When it saw that.
+    pub(super) ended_at: Option<Tick>,
     /// The stream ended within a frame.
     pub(super) is_torn: bool,
     pings_out: Vec<Vec<u8>>,
@@ -221,9 +224,10 @@ impl Client {
         wire: Wire,
         habits: Habits,
         ledgers: Ledgers,
-        rng: Rng,
+        mut rng: Rng,
         max_message: usize,
     ) -> Self {
+        let transit = rng.pick(&[2_000, 128 * 1024, 128 * 1024, 600 * 1024]);
         let mut client = Self {
             number,
             reactor,
@@ -232,6 +236,7 @@ impl Client {
             ledgers,
             rng,
             max_message,
+            transit,
             outgoing: Vec::new(),
             written: 0,
             made: 0,
@@ -247,6 +252,7 @@ impl Client {
             got_outside: 0,
             close: None,
             end: None,
+            ended_at: None,
             is_torn: false,
             pings_out: Vec::new(),
         };
@@ -356,7 +362,8 @@ impl Client {
         if self.has_ended || self.habits.asks != Asks::Upgrade || self.end.is_some() {
             return false;
         }
-        if (self.status != Some(101) && !self.habits.is_early) || self.outgoing.len() > IN_TRANSIT {
+        if (self.status != Some(101) && !self.habits.is_early) || self.outgoing.len() > self.transit
+        {
             return false;
         }
         if self.made < self.habits.messages && self.close.is_none() {
@@ -472,7 +479,11 @@ impl Client {
     }
 
     fn write(&mut self, most: usize) -> bool {
-        let room = IN_TRANSIT.saturating_sub(self.wire.unread());
+        if self.wire.is_closed() {
+            self.outgoing.clear();
+            return false;
+        }
+        let room = self.transit.saturating_sub(self.wire.unread());
         let count = most.min(room).min(self.outgoing.len());
         if count == 0 {
             return false;
@@ -502,7 +513,7 @@ impl Client {
         if self.wire.is_aborted() {
             self.wire.read();
             self.note(|| "is reset by the server".into());
-            self.end = Some(End::Reset);
+            self.ends(End::Reset);
             self.outgoing.clear();
             return true;
         }
@@ -512,7 +523,7 @@ impl Client {
         let ended = self.wire.is_ended() && self.wire.waiting() == 0;
         if ended {
             self.note(|| "reads the end of the stream".into());
-            self.end = Some(End::Stream);
+            self.ends(End::Stream);
             self.is_torn = !self.decoder.is_idle();
             if self.habits.hangs_up {
                 self.wire.shutdown();
@@ -521,6 +532,11 @@ impl Client {
             }
         }
         !bytes.is_empty() || ended
+    }
+
+    fn ends(&mut self, end: End) {
+        self.end = Some(end);
+        self.ended_at = Some(self.ledgers.lock().now);
     }
 
     fn decode(&mut self) {

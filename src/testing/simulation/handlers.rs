@@ -312,7 +312,11 @@ impl Handler for Actor {
                 Some(item)
                     if item.kind == message.kind()
                         && item.payload(connection) == message.as_bytes() => {}
-                _ => ledger.fault(connection, format_args!("{message:?} is not {item:?}")),
+                _ => {
+                    let (kind, len) = (message.kind(), message.as_bytes().len());
+                    let what = format!("a {kind:?} message of {len} is not {item:?}");
+                    ledger.fault(connection, what);
+                }
             }
             item
         };

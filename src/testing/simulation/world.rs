@@ -241,6 +241,11 @@ impl World {
             self.come_to_rest(false);
             let stuck = self.steps + 1;
             self.frozen.fill(stuck);
+            for at in 0..self.clients.len() {
+                self.clients[at].pump();
+                let reactor = self.clients[at].reactor;
+                self.turn(reactor);
+            }
             self.come_to_rest(true);
         }
         self.thaw();
@@ -474,11 +479,13 @@ impl World {
             self.thaw();
         }
         let is_thawed = |until: usize, steps: usize| steps >= until;
+        let mut who = String::new();
         for _ in 0..ROUNDS {
             let mut busy = false;
             for reactor in 0..self.loops.len() {
                 if self.is_due(reactor) {
                     self.turn(reactor);
+                    who = format!("reactor {reactor}");
                     busy = true;
                 }
             }
@@ -489,7 +496,10 @@ impl World {
             }
             if all {
                 for client in &mut self.clients {
-                    busy |= client.pump();
+                    if client.pump() {
+                        who = format!("client {}", client.number);
+                        busy = true;
+                    }
                 }
             }
             if self.has_fault() {
@@ -503,7 +513,7 @@ impl World {
         let mut ledger = self.ledger();
         ledger
             .faults
-            .push("the server does not come to rest".into());
+            .push(format!("the server does not come to rest: {who}"));
     }
 
     fn stop(&mut self) {
@@ -514,10 +524,10 @@ impl World {
         }
     }
 
-    /// Whether the time for an orderly shutdown is over.
-    pub(super) fn is_drained(&self) -> bool {
+    /// Whether the time for an orderly shutdown was over at that moment.
+    pub(super) fn is_drained(&self, at: Tick) -> bool {
         match (self.stopped, self.config.timeouts.drain) {
-            (Some(stopped), Some(drain)) => !self.now.is_before(stopped.after(ticks(drain))),
+            (Some(stopped), Some(drain)) => !at.is_before(stopped.after(ticks(drain))),
             _ => false,
         }
     }
