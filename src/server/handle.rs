@@ -27,7 +27,7 @@ pub struct PeerHandle {
 /// Why a handle could not send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SendError {
-    /// The connection has ended.
+    /// The connection has ended, or has begun to close.
     Gone,
     /// More than [`Limits::outbox`](crate::Limits::outbox) waits for this peer, or the reactor
     /// is behind with what handles sent. Try again later.
@@ -37,7 +37,7 @@ pub enum SendError {
 impl fmt::Display for SendError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            SendError::Gone => "the connection has ended",
+            SendError::Gone => "the connection has ended or is closing",
             SendError::Full => "too much is waiting for this peer",
         })
     }
@@ -55,7 +55,7 @@ impl PeerHandle {
         self.id
     }
 
-    /// Whether the connection had not ended when this was asked.
+    /// Whether the connection had neither ended nor begun to close when this was asked.
     pub fn is_open(&self) -> bool {
         self.link.is_open()
     }

@@ -466,8 +466,9 @@ impl World {
             Err(SendError::Gone) => {
                 ledger.cover("Gone");
                 let record = &ledger.records[connection];
-                if record.is_live() {
-                    ledger.fault(connection, "Gone, but it has not ended");
+                let closes = record.is_closing() || record.closing_outside.is_some();
+                if record.is_live() && !closes {
+                    ledger.fault(connection, "Gone, but it neither closes nor has ended");
                 }
             }
         }

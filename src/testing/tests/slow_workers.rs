@@ -165,7 +165,7 @@ fn small_frames_of_handles_take_about_their_size() {
             }
         }
         sent += 1;
-        if sent % 1000 == 0 {
+        if sent.is_multiple_of(1000) {
             peer.turn();
         }
     }
