@@ -188,12 +188,6 @@ impl<T> Connection<T> {
             State::Open { .. } | State::Closing { .. } => {
                 self.end(token, CloseReason::new(Cause::Lost(kind)), cx);
             }
-            State::Ending(_) => {
-                if let Some(cold) = &mut self.cold {
-                    cold.outbox.clear();
-                }
-                self.state = State::Ending(super::Then::Abort);
-            }
             _ => self.state = State::Gone,
         }
     }

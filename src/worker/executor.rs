@@ -10,7 +10,7 @@ use std::sync::atomic::Ordering;
 use slab::Slab;
 
 use super::output::{Output, Outside};
-use crate::connection::{Body, Cause, CloseReason, Link, Op, Replies, Target};
+use crate::connection::{Body, Cause, CloseReason, Link, Op, Replies, Target, weight};
 use crate::protocol::{CloseCode, MessageKind, Request, UpgradeRequest};
 use crate::reactor::Load;
 use crate::transport::Token;
@@ -192,7 +192,7 @@ impl<A: Application> Executor<A> {
             worker: to.worker,
         });
         let to = Target { slot, ..to };
-        self.run(&to, sink, |session, mut output| {
+        self.run(&to, 0, sink, |session, mut output| {
             let headers = acceptance.headers.iter();
             output.switch_protocols(
                 &upgrade.key,
@@ -210,8 +210,8 @@ impl<A: Application> Executor<A> {
         body: Body<'_>,
         sink: Sink<'_>,
     ) {
-        self.run(to, sink, |session, mut output| {
-            output.heard(body.as_bytes().len());
+        let delivered = weight(body.as_bytes().len());
+        self.run(to, delivered, sink, |session, output| {
             A::message(session, output, kind, body);
         });
     }
@@ -226,14 +226,14 @@ impl<A: Application> Executor<A> {
         next: impl FnMut() -> Option<(MessageKind, &'b [u8])>,
         sink: Sink<'_>,
     ) {
-        self.run(to, sink, |session, output| {
+        self.run(to, 0, sink, |session, output| {
             A::messages(session, output, next);
         });
     }
 
     /// Unless the timer has been set anew, or taken back, while this was on its way.
     pub(crate) fn timer(&mut self, to: Target, epoch: u8, sink: Sink<'_>) {
-        self.run(&to, sink, |session, output| {
+        self.run(&to, 0, sink, |session, output| {
             if output.timer_epoch() == epoch {
                 A::timer(session, output);
             }
@@ -241,12 +241,12 @@ impl<A: Application> Executor<A> {
     }
 
     pub(crate) fn drain(&mut self, to: Target, sink: Sink<'_>) {
-        self.run(&to, sink, A::drain);
+        self.run(&to, 0, sink, A::drain);
     }
 
     /// Closes on behalf of a handle, unless a Close frame has been sent.
     pub(crate) fn close(&mut self, to: Target, code: CloseCode, reason: &str, sink: Sink<'_>) {
-        self.run(&to, sink, |_, mut output| {
+        self.run(&to, 0, sink, |_, mut output| {
             output.close(Some(code), reason);
         });
     }
@@ -266,7 +266,7 @@ impl<A: Application> Executor<A> {
             };
             slot.meta.closing = true;
             if let Some(mut session) = slot.session {
-                let output = Output::new(&to, &mut slot.meta, sink.reborrow(), &mut self.links);
+                let output = Output::new(&to, &mut slot.meta, sink.reborrow(), &mut self.links, 0);
                 let closed = catch_unwind(AssertUnwindSafe(|| {
                     A::closed(&mut session, output, &reason);
                 }));
@@ -302,10 +302,13 @@ impl<A: Application> Executor<A> {
     fn run(
         &mut self,
         to: &Target,
+        delivered: usize,
         mut sink: Sink<'_>,
         event: impl FnOnce(&mut A::Session, Output<'_>),
     ) {
         sink.replies.begin(to.token);
+        let heard = sink.replies.delivered();
+        sink.replies.add_delivered(delivered);
         let Some(slot) = self.slots.get_mut(to.slot as usize) else {
             return;
         };
@@ -316,7 +319,7 @@ impl<A: Application> Executor<A> {
             return;
         }
         let before = sink.replies.written();
-        let output = Output::new(to, &mut slot.meta, sink.reborrow(), &mut self.links);
+        let output = Output::new(to, &mut slot.meta, sink.reborrow(), &mut self.links, heard);
         let outcome = catch_unwind(AssertUnwindSafe(|| event(session, output)));
         let written = (sink.replies.written() - before) as u32;
         slot.meta.produced = slot.meta.produced.wrapping_add(written);

@@ -45,12 +45,14 @@ pub(crate) struct Output<'a> {
 }
 
 impl<'a> Output<'a> {
+    /// `heard`: what the events before this one weigh that `sink` answers for this connection.
     #[inline]
     pub(super) fn new(
         to: &'a Target,
         meta: &'a mut Meta,
         sink: Sink<'a>,
         links: &'a mut Links,
+        heard: usize,
     ) -> Self {
         // What is in the outbox, and what is on its way there.
         let under_way = meta.produced.wrapping_sub(to.applied);
@@ -59,7 +61,7 @@ impl<'a> Output<'a> {
             to,
             meta,
             ahead: waiting.wrapping_sub(sink.replies.written()),
-            start: (sink.replies.written(), sink.replies.delivered()),
+            start: (sink.replies.written(), heard),
             replies: sink.replies,
             outside: sink.outside,
             links,
@@ -76,14 +78,8 @@ impl<'a> Output<'a> {
             return None;
         }
         let (kind, bytes) = next()?;
-        self.heard(bytes.len());
+        self.replies.add_delivered(weight(bytes.len()));
         Some((kind, bytes))
-    }
-
-    /// A message of `len` bytes is about to be handled.
-    #[inline]
-    pub(super) fn heard(&mut self, len: usize) {
-        self.replies.add_delivered(weight(len));
     }
 
     #[inline]

@@ -265,6 +265,8 @@ impl World {
             Cause::WriteTimeout => timeouts.write.is_some(),
             Cause::Shutdown => self.stopped.is_some(),
             Cause::EndOfStream => client.has_ended,
+            // The worker took longer over its request than a handshake may take.
+            Cause::Lost(std::io::ErrorKind::NotConnected) => timeouts.handshake.is_some(),
             Cause::Lost(_) => broken,
         };
         if !fits {
