@@ -275,9 +275,8 @@ impl<S: Sys, D: Handoff> Reactor<S, D> {
 
     fn take_inbox(&mut self) {
         self.inbox.acknowledge();
-        if self.inbox.is_stopping() && self.draining.is_none() {
-            self.begin_drain();
-        }
+        // Asked first and obeyed last: what was sent before the stop is older than it.
+        let stopping = self.inbox.is_stopping() && self.draining.is_none();
         let mut returned = false;
         for _ in 0..INBOX_BUDGET {
             let Some(item) = self.inbox.pop() else { break };
@@ -317,6 +316,9 @@ impl<S: Sys, D: Handoff> Reactor<S, D> {
             // The room is what the next batch has: it leaves first.
             self.cx.delivery.flush(self.cx.now);
             self.resume_waiting();
+        }
+        if stopping {
+            self.begin_drain();
         }
     }
 
