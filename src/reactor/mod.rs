@@ -25,6 +25,8 @@ pub(crate) use accept::Population;
 pub(crate) use batch::{Batch, Delivered, Rare};
 pub(crate) use dispatch::{BATCHES, Dispatch, Handoff, Load};
 pub(crate) use inbox::{Inbox, Item, Wake};
+#[cfg(all(test, loom))]
+pub(crate) use inbox::{Poll, check};
 pub(crate) use shell::{Shell, pin};
 pub(crate) use stats::Stats;
 
