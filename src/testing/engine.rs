@@ -68,9 +68,9 @@ impl Engine {
             let (sender, batches) = bounded(reactors * BATCHES);
             lanes.push((sender, Arc::clone(&link.load)));
             let load = Arc::clone(&link.load);
-            let executor = Executor::new(Arc::clone(&app), Arc::clone(&outsides), load, 0);
+            let executor = Executor::new(Arc::clone(&app), load, 0);
             hands.push(Hand {
-                worker: Worker::new(executor),
+                worker: Worker::new(executor, Arc::clone(&outsides)),
                 batches,
                 answered: None,
             });
@@ -84,9 +84,8 @@ impl Engine {
             let (population, front) = (population.clone(), Arc::clone(&app));
             let (sys, own) = (network.clone(), Arc::clone(inbox));
             let reactor = if workers == 0 {
-                let outside = [outsides[index].clone()].into();
-                let executor = Executor::new(Arc::clone(&app), outside, Arc::default(), 0);
-                let delivery = Inline::new(executor);
+                let executor = Executor::new(Arc::clone(&app), Arc::default(), 0);
+                let delivery = Inline::new(executor, outsides[index].clone());
                 let cx = Context::new(sys, delivery, front, settings.clone(), now);
                 AnyReactor::Inline(Reactor::new(vec![()], population, own, figures, drain, cx))
             } else {
@@ -123,8 +122,8 @@ impl Engine {
         } = &mut self.loops[reactor];
         let events = network.take_events();
         match reactor {
-            AnyReactor::Inline(reactor) => reactor.turn(&events, now),
-            AnyReactor::Workers(reactor) => reactor.turn(&events, now),
+            AnyReactor::Inline(reactor) => reactor.turn(events, now),
+            AnyReactor::Workers(reactor) => reactor.turn(events, now),
         }
     }
 
