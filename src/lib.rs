@@ -71,6 +71,7 @@ pub mod protocol;
 mod reactor;
 mod server;
 pub mod services;
+mod sync;
 pub mod testing;
 mod transport;
 mod worker;

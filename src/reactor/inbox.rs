@@ -1,16 +1,15 @@
 //! The one way into a reactor from other threads.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-
-use crossbeam_channel::{Receiver, Sender, bounded};
 
 use super::batch::Batch;
 use crate::connection::{Link, OutFrame};
 use crate::protocol::CloseCode;
+use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use crate::sync::{Receiver, Sender, bounded};
 
 /// Items besides batches that the inbox holds at most; a thread that would exceed it is told [`Full`].
-const ITEMS: usize = 8 * 1024;
+const ITEMS: usize = if cfg!(loom) { 2 } else { 8 * 1024 };
 /// Payload bytes the inbox holds at most. One item is always accepted.
 const BYTES: usize = 64 << 20;
 
@@ -143,3 +142,8 @@ impl Inbox {
         Some(item)
     }
 }
+
+#[cfg(all(test, loom))]
+mod loom_models;
+#[cfg(all(test, loom))]
+pub(crate) use loom_models::{Poll, check};

@@ -27,6 +27,8 @@ pub(crate) use accept::Population;
 pub(crate) use batch::{Batch, Consumer, Event, Rare};
 pub(crate) use dispatch::{BATCHES, Dispatch, Handoff, Load};
 pub(crate) use inbox::{Inbox, Item, Wake};
+#[cfg(all(test, loom))]
+pub(crate) use inbox::{Poll, check};
 #[cfg(test)]
 pub(crate) use inspect::Inspection;
 pub(crate) use shell::{Shell, pin};
@@ -350,9 +352,8 @@ impl<S: Sys, D: Handoff> Reactor<S, D> {
 
     fn take_inbox(&mut self) {
         self.inbox.acknowledge();
-        if self.inbox.is_stopping() && self.draining.is_none() {
-            self.begin_drain();
-        }
+        // Asked first and obeyed last: what was sent before the stop is older than it.
+        let stopping = self.inbox.is_stopping() && self.draining.is_none();
         let mut returned = false;
         for _ in 0..INBOX_BUDGET {
             let Some(item) = self.inbox.pop() else { break };
@@ -386,6 +387,9 @@ impl<S: Sys, D: Handoff> Reactor<S, D> {
             // The room is what the next batch has: it leaves first.
             self.cx.delivery.flush(self.cx.now);
             self.resume_waiting();
+        }
+        if stopping {
+            self.begin_drain();
         }
     }
 

@@ -26,6 +26,8 @@
 //! ```
 
 mod engine;
+#[cfg(all(test, loom))]
+mod loom_models;
 mod network;
 
 #[cfg(test)]

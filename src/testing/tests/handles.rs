@@ -211,3 +211,15 @@ fn a_message_from_outside_to_a_stream_that_broke_ends_the_connection() {
     assert_eq!(log.take(), ["close Lost(BrokenPipe) 1006 unclean", "drop"]);
     assert!(is_empty(&mut peer));
 }
+
+/// What was sent before a shutdown is older than the shutdown.
+#[test]
+fn what_was_sent_before_the_server_stops_arrives() {
+    let (pair, handles) = with_handles(&Log::default());
+    let mut peer = pair.connect().unwrap();
+    nth(&handles, 0).send("goodbye").unwrap();
+    peer.server().stop();
+    let expected = [text("goodbye"), close(1001, "server shutting down")];
+    assert_eq!(receive_all(&mut peer), expected);
+    assert_eq!(nth(&handles, 0).buffered_amount(), 0);
+}
