@@ -1,4 +1,64 @@
-//! A WebSocket server on per-core mio event loops.
+//! A WebSocket server (RFC 6455) on per-core mio event loops.
+//!
+//! [`Server`] binds and runs, a [`Handler`] is the behaviour of one connection, [`Peer`] is the
+//! other side as the handler sees it, and [`testing::pair`] runs a handler in memory and in
+//! virtual time. [`protocol`] is RFC 6455 without any I/O, for both roles.
+//!
+//! # Code map
+//!
+//! Each module uses only those before it in this list, except where it says so.
+//!
+//! | module | what it is |
+//! |---|---|
+//! | [`protocol`] | bytes in, events and bytes out: frames, masking, UTF-8, messages, the opening handshake |
+//! | `transport` | non-blocking sockets; every system call of a reactor goes through its trait `Sys` |
+//! | `connection` | one peer: its state, its input and output, its deadlines |
+//! | `reactor` | one event loop: accepts, gives connections their turns, fires timers, takes its inbox |
+//! | `worker` | runs handlers: events in, encoded replies out; it reaches reactors through their inbox |
+//! | `http` | the plain-HTTP responses on the same port |
+//! | `server` | the public API: [`Server`], [`Config`], [`Handler`], [`Peer`], [`Message`], routes |
+//! | [`services`] | the built-in endpoints, written against the public API only |
+//! | [`testing`] | a reactor with virtual sockets and virtual time |
+//!
+//! `main.rs` and `cli` are the binary: flags, signals, the descriptor limit.
+//!
+//! # The path of a message
+//!
+//! 1. `reactor/shell.rs`: `Shell::run` polls and hands the events to a turn.
+//! 2. `reactor/mod.rs`: `Reactor::turn` finds the connection of each event; `Reactor::read` gives
+//!    it its turn.
+//! 3. `connection/read.rs`: `Connection::read` reads once into the buffer that all connections of
+//!    the reactor share; `received_open` takes the messages from it.
+//! 4. `protocol/message/decoder.rs`: `Decoder::whole_message` finds a frame that is a whole
+//!    message, unmasks it where it lies (`protocol/mask.rs`) and checks text
+//!    (`protocol/utf8.rs`). `Decoder::next` is the way of everything else: fragments, control
+//!    frames, frames that are not complete yet, faults.
+//! 5. `connection/delivery.rs`: `Delivery::messages` is the way up; `worker/inline.rs` is its
+//!    implementation that runs handlers at once.
+//! 6. `worker/executor.rs`: `Executor::messages` finds the handler and guards against its panics;
+//!    `server/app.rs` calls [`Handler::on_message`].
+//! 7. `server/peer.rs`: [`Peer::send`], and `worker/output.rs`: `Output::send` with the limit.
+//! 8. `connection/reply.rs`: `Replies::message` encodes the frame (`protocol/frame.rs`) behind
+//!    those before it.
+//! 9. `reactor/mod.rs`: back in `Reactor::read`, the replies are carried out.
+//! 10. `connection/write.rs`: `Connection::answer` writes them in one call; what the kernel
+//!     refuses goes to `connection/outbox.rs`, and `settle` goes on with it later.
+//!
+//! # What always holds
+//!
+//! - A reactor's turn looks at no clock and never blocks; time and readiness are passed in.
+//! - Everything read at once from a connection is answered with one write.
+//! - Events reach a handler in the order of the stream. The Close frame leaves after the answers
+//!   to everything that came before it. A valid message before a fault is answered.
+//! - `on_close` comes exactly once for every `on_open`, unless the handler panicked.
+//! - A panic in a handler ends its connection and nothing else.
+//! - A connection that waits for nothing holds no buffer: its cold state is boxed, made when needed
+//!   and freed when empty. Bytes held are charged to the reactor's memory account.
+//! - Memory follows what was received, never what was declared; everything a peer can make us hold
+//!   has a limit.
+//! - A token is a slot and its generation: what comes too late misses and never meets a stranger.
+//! - A deadline that moves later costs nothing; one that comes nearer marks its connection.
+//! - No thread ever blocks to send to a reactor: its inbox is bounded and says when it is full.
 
 mod connection;
 mod http;
@@ -17,3 +77,8 @@ pub use server::{
     Request, Result, Running, SendError, Sent, Server, ServerHandle, ServerStats, Timeouts,
     Upgrade, WorkerStats,
 };
+
+/// The examples of the README are tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::Tick;
 use super::delivery::Front;
 use crate::protocol::DecoderSettings;
+use crate::transport::Token;
 
 /// Bytes of the read buffer that a reactor's connections share.
 pub(crate) const READ_BUFFER: usize = 64 * 1024;
@@ -89,6 +90,24 @@ impl<S, D> Context<S, D> {
             buffer: vec![0; READ_BUFFER].into_boxed_slice(),
             control: Vec::new(),
             heard: Vec::new(),
+        }
+    }
+
+    /// Counts messages of one connection that were delivered, and notes when.
+    #[inline]
+    pub(super) fn note_messages(&mut self, token: Token, count: u64) {
+        if count == 0 {
+            return;
+        }
+        self.totals.messages += count;
+        self.note_heard(token);
+    }
+
+    /// Notes that one connection has sent data.
+    #[inline]
+    pub(super) fn note_heard(&mut self, token: Token) {
+        if let Some(heard) = self.heard.get_mut(token.index as usize) {
+            *heard = self.now;
         }
     }
 }

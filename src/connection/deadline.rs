@@ -23,10 +23,17 @@ fn is_due(from: Tick, after: Option<u32>, now: Tick) -> bool {
 
 impl<T> Connection<T> {
     /// The next deadline, if it may have come nearer since this was last asked.
+    #[inline]
     pub(crate) fn rearm<S, D>(&mut self, token: Token, cx: &Context<S, D>) -> Option<Tick> {
-        if !self.flags.has(Flags::REARM) {
-            return None;
+        if self.flags.has(Flags::REARM) {
+            self.next_deadline(token, cx)
+        } else {
+            None
         }
+    }
+
+    #[inline(never)]
+    fn next_deadline<S, D>(&mut self, token: Token, cx: &Context<S, D>) -> Option<Tick> {
         self.flags.clear(Flags::REARM);
         let settings = &cx.settings;
         let mut earliest = Earliest(None);
@@ -141,7 +148,7 @@ impl<T> Connection<T> {
     }
 
     /// Starts the idle deadline of a connection that has just been opened.
-    pub(crate) fn start_idle<S, D>(&self, token: Token, cx: &mut Context<S, D>) {
+    pub(super) fn start_idle<S, D>(&self, token: Token, cx: &mut Context<S, D>) {
         if cx.settings.idle.is_none() {
             return;
         }

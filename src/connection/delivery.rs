@@ -51,7 +51,10 @@ pub(crate) trait Delivery {
         upgrade: &UpgradeRequest,
         remote: SocketAddr,
     );
-    fn message(&mut self, to: Target, kind: MessageKind, payload: Payload<'_>);
+    fn message(&mut self, to: &Target, kind: MessageKind, payload: Payload<'_>);
+    /// Takes messages from `next` until there is none. May stop earlier when no further one would
+    /// reach the handler.
+    fn messages<'b>(&mut self, to: &Target, next: impl FnMut() -> Option<(MessageKind, &'b [u8])>);
     fn timer(&mut self, to: Target);
     /// The outbox fell below its low-water mark after it had been above the high one.
     fn drain(&mut self, to: Target);

@@ -31,7 +31,7 @@ pub(crate) use inspect::Inspection;
 pub(crate) use link::Link;
 pub(crate) use read::IN_FLIGHT;
 pub use reason::{Cause, CloseReason};
-pub(crate) use reply::{Body, OWNED_FROM, Op, OutFrame, Replies, weight};
+pub(crate) use reply::{Answer, Body, OWNED_FROM, Op, OutFrame, Replies, weight};
 pub(crate) use tick::{MAX_TICKS, Tick, ticks};
 
 use outbox::Outbox;
@@ -258,7 +258,12 @@ impl<S> Connection<S> {
         self.state == State::Gone
     }
 
-    /// Whether a handler is, or will be, told about this connection.
+    /// Whether its request is with the factory.
+    pub(crate) fn is_opening(&self) -> bool {
+        matches!(self.state, State::Opening)
+    }
+
+    /// Whether a handler is told what comes.
     pub(crate) fn is_open(&self) -> bool {
         matches!(self.state, State::Open { .. })
     }
@@ -293,15 +298,24 @@ impl<S> Connection<S> {
         }
     }
 
-    /// Records what the poll said.
-    pub(crate) fn note(&mut self, readable: bool, writable: bool, read_closed: bool, now: Tick) {
+    /// Records what the poll said. Says whether waiting output can go on.
+    #[inline]
+    pub(crate) fn note(
+        &mut self,
+        readable: bool,
+        writable: bool,
+        read_closed: bool,
+        now: Tick,
+    ) -> bool {
         if readable {
             self.flags.set(Flags::READABLE);
         }
         if read_closed {
             self.flags.set(Flags::READABLE | Flags::READ_CLOSED);
         }
-        if writable && self.flags.has(Flags::BLOCKED) {
+        // A socket with room is reported writable with every other edge, too.
+        let unblocked = writable && self.flags.has(Flags::BLOCKED);
+        if unblocked {
             self.flags.clear(Flags::BLOCKED);
             self.flags.answered();
             // The peer has taken something. A ping may be far behind in what it has yet to take,
@@ -310,9 +324,11 @@ impl<S> Connection<S> {
                 *seen = now;
             }
         }
+        unblocked
     }
 
     /// Whether the reactor should give this connection a turn without waiting for an edge.
+    #[inline]
     pub(crate) fn wants_turn<D: Delivery>(&self, cx: &Context<impl Sized, D>) -> bool {
         (self.flags.has(Flags::READABLE) && self.may_read(cx)) || self.owes_drain(cx)
     }
@@ -326,6 +342,21 @@ impl<S> Connection<S> {
     /// Puts the connection on the ready list, once; says whether the caller has to.
     pub(crate) fn enqueue(&mut self) -> bool {
         self.flags.raise(Flags::QUEUED)
+    }
+
+    pub(crate) fn is_queued(&self) -> bool {
+        self.flags.has(Flags::QUEUED)
+    }
+
+    /// Whether nothing is to be done until the next event: it is open, holds nothing, and no mark
+    /// asks for more.
+    #[inline]
+    pub(crate) fn is_at_rest(&self) -> bool {
+        self.is_open()
+            && self.cold.is_none()
+            && !self
+                .flags
+                .has(Flags::READABLE | Flags::REARM | Flags::DRAIN_OWED)
     }
 
     pub(crate) fn dequeue(&mut self) {

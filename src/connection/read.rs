@@ -1,10 +1,14 @@
 //! Input: bytes to requests, to messages, to the handler.
 
 use std::io;
+use std::ops::Range;
 
 use super::reply::weight;
-use super::{Cause, CloseReason, Connection, Context, Delivery, Flags, State, Tick};
-use crate::protocol::{Decoder, Event, MAX_HEADERS, Opcode, Request, encode_frame, find_head_end};
+use super::{Cause, CloseReason, Connection, Context, Delivery, Flags, State};
+use crate::protocol::{
+    Decoder, DecoderSettings, Event, MAX_HEADERS, Opcode, Request, Role, encode_frame,
+    find_head_end,
+};
 use crate::transport::{Sys, Token};
 
 /// Input that is discarded after the end before patience ends too: several of the largest
@@ -41,13 +45,18 @@ impl<T> Connection<T> {
             State::Handshake { .. } | State::Closing { .. } | State::Lingering { .. } => true,
             State::Opening | State::Ending(_) | State::Gone => false,
         };
+        reads && !self.flags.has(Flags::EOF) && (self.cold.is_none() || self.takes_answers(cx))
+    }
+
+    #[inline(never)]
+    fn takes_answers<D>(&self, cx: &Context<impl Sized, D>) -> bool {
         // Once it was over the limit, most of the outbox has to leave first.
         let limit = if self.flags.has(Flags::DRAIN_OWED) {
             cx.settings.low_water()
         } else {
             cx.settings.outbox
         };
-        reads && !self.flags.has(Flags::EOF) && (self.cold.is_none() || self.outbox_len() <= limit)
+        self.outbox_len() <= limit
     }
 
     /// Reads once, if there may be input and the peer takes its answers, and delivers what came.
@@ -79,9 +88,9 @@ impl<T> Connection<T> {
         match input(result) {
             Input::Bytes(count) => {
                 // A short read emptied the socket; the next bytes bring their own edge.
-                if count < room && !self.flags.has(Flags::READ_CLOSED) {
-                    self.flags.clear(Flags::READABLE);
-                }
+                let emptied = count < room && !self.flags.has(Flags::READ_CLOSED);
+                let readable = if emptied { Flags::READABLE } else { 0 };
+                self.flags.clear(readable);
                 self.flags.answered();
                 if is_direct {
                     self.received_directly(token, cx);
@@ -108,12 +117,17 @@ impl<T> Connection<T> {
         }
     }
 
-    /// Decodes what came while the handshake was being decided. A handler that closed at once
-    /// still has to hear the peer's Close frame.
-    pub(crate) fn read_early<S, D>(&mut self, token: Token, cx: &mut Context<S, D>)
+    /// Starts what a connection does from its handshake on, and does what came while that was
+    /// being decided. A handler that closed at once still has to hear the peer's Close frame.
+    #[inline(never)]
+    pub(crate) fn opened<S, D>(&mut self, token: Token, cx: &mut Context<S, D>)
     where
         D: Delivery,
     {
+        if self.is_open() {
+            self.start_idle(token, cx);
+        }
+        self.catch_up(token, cx);
         let Some(cold) = &mut self.cold else { return };
         if cold.input.is_empty()
             || !matches!(self.state, State::Open { .. } | State::Closing { .. })
@@ -121,9 +135,11 @@ impl<T> Connection<T> {
             return;
         }
         let mut early = std::mem::take(&mut cold.input);
-        self.decode(token, Some(&mut early), 0, cx);
+        let range = 0..early.len();
+        self.decode(token, Some(&mut early), range, cx);
     }
 
+    #[inline(never)]
     fn end_of_stream<S, D: Delivery>(&mut self, token: Token, cx: &mut Context<S, D>) {
         match self.state {
             State::Open { .. } | State::Closing { .. } => {
@@ -135,6 +151,7 @@ impl<T> Connection<T> {
         }
     }
 
+    #[inline(never)]
     pub(super) fn lost<S, D: Delivery>(
         &mut self,
         token: Token,
@@ -160,12 +177,24 @@ impl<T> Connection<T> {
         S: Sys<Socket = T>,
         D: Delivery,
     {
+        if let State::Open { slot, seen } = &mut self.state {
+            *seen = cx.now;
+            let slot = *slot;
+            self.received_open(token, slot, count, cx);
+        } else {
+            self.received_else(token, count, cx);
+        }
+    }
+
+    // What the path of an open connection does not need is kept out of its code.
+    #[inline(never)]
+    fn received_else<S, D>(&mut self, token: Token, count: usize, cx: &mut Context<S, D>)
+    where
+        S: Sys<Socket = T>,
+        D: Delivery,
+    {
         match &mut self.state {
-            State::Open { seen, .. } => {
-                *seen = cx.now;
-                self.decode(token, None, count, cx);
-            }
-            State::Closing { .. } => self.decode(token, None, count, cx),
+            State::Closing { .. } => self.decode(token, None, 0..count, cx),
             State::Handshake { .. } => self.read_head(token, count, cx),
             State::Lingering { discarded, .. } => {
                 *discarded = discarded.saturating_add(count as u32);
@@ -173,10 +202,11 @@ impl<T> Connection<T> {
                     self.state = State::Gone;
                 }
             }
-            State::Opening | State::Ending(_) | State::Gone => {}
+            State::Open { .. } | State::Opening | State::Ending(_) | State::Gone => {}
         }
     }
 
+    #[inline(never)]
     fn received_directly<S, D: Delivery>(&mut self, token: Token, cx: &mut Context<S, D>) {
         if let State::Open { seen, .. } = &mut self.state {
             *seen = cx.now;
@@ -187,35 +217,83 @@ impl<T> Connection<T> {
         match cold.decoder.received(&cx.settings.decoder) {
             Ok(Some(Event::Message { kind, payload })) => {
                 if let Some(target) = target.filter(|_| open) {
-                    cx.totals.messages += 1;
-                    note_heard(&mut cx.heard, token, cx.now);
-                    self.in_flight = self.in_flight.saturating_add(weight(payload.len()) as u32);
-                    cx.delivery.message(target, kind, payload);
+                    self.in_flight += weight(payload.len()) as u32;
+                    cx.delivery.message(&target, kind, payload);
+                    cx.note_messages(token, 1);
                 }
             }
             // Only the payload of a data frame is received like this.
-            Ok(_) => note_heard(&mut cx.heard, token, cx.now),
+            Ok(_) => cx.note_heard(token),
             Err(fault) => self.end(token, CloseReason::new(Cause::Fault(fault)), cx),
         }
     }
 
-    /// Decodes `early`, or else the first `count` bytes of the shared buffer.
+    /// Delivers the whole messages at the front of the shared buffer, which is what nearly all
+    /// input is, without any state. From the first byte that is something else the decoder goes on.
+    fn received_open<S, D: Delivery>(
+        &mut self,
+        token: Token,
+        slot: u32,
+        count: usize,
+        cx: &mut Context<S, D>,
+    ) {
+        if self.cold.is_some() {
+            return self.decode(token, None, 0..count, cx);
+        }
+        let to = self.target_of(token, slot);
+        // Our role is said again so that the compiler knows it.
+        let settings = DecoderSettings {
+            role: Role::Server,
+            ..cx.settings.decoder
+        };
+        let mut rest = &mut cx.buffer[..count];
+        let mut messages = 0;
+        let mut in_flight = 0;
+        let mut fault = None;
+        cx.delivery
+            .messages(&to, || match Decoder::whole_message(&settings, &mut rest) {
+                Ok(message) => {
+                    if let Some((_, bytes)) = &message {
+                        messages += 1;
+                        in_flight += weight(bytes.len());
+                    }
+                    message
+                }
+                Err(error) => {
+                    fault = Some(error);
+                    None
+                }
+            });
+        let at = count - rest.len();
+        self.in_flight += in_flight as u32;
+        cx.note_messages(token, messages);
+        match fault {
+            Some(fault) => self.end(token, CloseReason::new(Cause::Fault(fault)), cx),
+            None if at < count => self.decode(token, None, at..count, cx),
+            None => {}
+        }
+    }
+
+    /// Decodes a range of `early`, or else of the shared buffer.
+    #[inline(never)]
     fn decode<S, D: Delivery>(
         &mut self,
         token: Token,
         early: Option<&mut Vec<u8>>,
-        count: usize,
+        range: Range<usize>,
         cx: &mut Context<S, D>,
     ) {
-        let target = self.target(token);
         let open = self.is_open();
+        // After our Close frame data frames are dropped.
+        let target = self.target(token).filter(|_| open);
+        let mut messages = 0;
         let mut decoder = match &mut self.cold {
             Some(cold) => std::mem::take(&mut cold.decoder),
             None => Decoder::default(),
         };
         let input = match early {
-            Some(early) => &mut early[..],
-            None => &mut cx.buffer[..count],
+            Some(early) => &mut early[range],
+            None => &mut cx.buffer[range],
         };
         let mut end = None;
         let mut in_flight = self.in_flight;
@@ -232,10 +310,9 @@ impl<T> Connection<T> {
             at += used;
             match event {
                 Some(Event::Message { kind, payload }) => {
-                    if let Some(target) = target.filter(|_| open) {
-                        cx.totals.messages += 1;
-                        note_heard(&mut cx.heard, token, cx.now);
-                        in_flight = in_flight.saturating_add(weight(payload.len()) as u32);
+                    if let Some(target) = &target {
+                        messages += 1;
+                        in_flight += weight(payload.len()) as u32;
                         cx.delivery.message(target, kind, payload);
                     }
                 }
@@ -251,6 +328,7 @@ impl<T> Connection<T> {
                 None => break,
             }
         }
+        cx.note_messages(token, messages);
         if !cx.control.is_empty() {
             let mut control = std::mem::take(&mut cx.control);
             self.push_bytes(&control, cx);
@@ -260,7 +338,7 @@ impl<T> Connection<T> {
         self.in_flight = in_flight;
         // The idle deadline counts data, not only whole messages.
         if decoder.message_bytes() > unfinished {
-            note_heard(&mut cx.heard, token, cx.now);
+            cx.note_heard(token);
         }
         // A control frame that came in pieces is let go by the call after it.
         if end.is_none() && !decoder.is_idle() {
@@ -276,6 +354,7 @@ impl<T> Connection<T> {
 
     /// Takes `count` more bytes of the request's head from the shared buffer (RFC 6455 section
     /// 4.2.1), and once the head is complete, decides on the request.
+    #[inline(never)]
     fn read_head<S, D>(&mut self, token: Token, count: usize, cx: &mut Context<S, D>)
     where
         S: Sys<Socket = T>,
@@ -381,11 +460,5 @@ fn retry(mut call: impl FnMut() -> io::Result<usize>) -> io::Result<usize> {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             result => return result,
         }
-    }
-}
-
-fn note_heard(heard: &mut [Tick], token: Token, now: Tick) {
-    if let Some(heard) = heard.get_mut(token.index as usize) {
-        *heard = now;
     }
 }

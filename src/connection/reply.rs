@@ -1,8 +1,10 @@
 //! What handlers answer: encoded replies and decisions, grouped by connection, in order.
 
+use std::ops::Range;
+
 use bytes::Bytes;
 
-use crate::protocol::{CloseCode, CloseFrame, FrameHeader, MessageKind, Opcode};
+use crate::protocol::{CloseCode, CloseFrame, FrameHeader, MessageKind, Opcode, encode_frame};
 use crate::transport::Token;
 
 /// Payloads from here on are passed along instead of being copied next to their header.
@@ -115,8 +117,8 @@ pub(crate) struct Answer<'a> {
     pub(crate) token: Token,
     pub(crate) ops: &'a mut [Op],
     pub(crate) arena: &'a [u8],
-    /// Where the group's bytes begin in the arena.
-    pub(crate) start: usize,
+    /// Where the group's bytes lie in the arena. Those behind the last operation come after it.
+    pub(crate) range: Range<usize>,
     /// What the events weigh that it answers; see [`weight`].
     pub(crate) delivered: u32,
 }
@@ -127,6 +129,11 @@ pub(crate) struct Replies {
     arena: Vec<u8>,
     ops: Vec<Op>,
     groups: Vec<Group>,
+    /// How far the current group's operations reach in the arena. What lies behind becomes an
+    /// operation only when another follows, so that it leaves as one run of bytes.
+    sealed: usize,
+    /// What the events of the current group weigh so far.
+    delivered: usize,
     /// Bytes of frames that the arena does not hold.
     apart: usize,
 }
@@ -139,16 +146,31 @@ impl Replies {
     /// `delivered`.
     #[inline]
     pub(crate) fn begin(&mut self, token: Token, delivered: usize) {
-        let delivered = delivered as u32;
-        match self.groups.last_mut() {
-            Some(group) if group.token == token => group.delivered += delivered,
-            _ => self.groups.push(Group {
+        if self.groups.last().is_none_or(|group| group.token != token) {
+            self.finish_group();
+            self.sealed = self.arena.len();
+            self.groups.push(Group {
                 token,
                 ops: self.ops.len() as u32,
-                start: self.arena.len() as u32,
-                delivered,
-            }),
+                start: self.sealed as u32,
+                delivered: 0,
+            });
         }
+        self.delivered += delivered;
+    }
+
+    #[inline]
+    fn finish_group(&mut self) {
+        if let Some(group) = self.groups.last_mut() {
+            group.delivered = self.delivered as u32;
+        }
+        self.delivered = 0;
+    }
+
+    /// Adds to what the events of the current group weigh.
+    #[inline]
+    pub(crate) fn add_delivered(&mut self, delivered: usize) {
+        self.delivered += delivered;
     }
 
     /// Bytes of output so far.
@@ -160,73 +182,76 @@ impl Replies {
     /// What the events of the current group weigh; see [`weight`].
     #[inline]
     pub(crate) fn delivered(&self) -> usize {
-        self.groups
-            .last()
-            .map_or(0, |group| group.delivered as usize)
+        self.delivered
     }
 
     #[inline]
     pub(crate) fn message(&mut self, kind: MessageKind, body: Body<'_>) {
         match body {
-            Body::Borrowed(bytes) if bytes.len() < OWNED_FROM => self.frame(kind.opcode(), bytes),
-            Body::Owned(bytes) if bytes.len() < OWNED_FROM => self.frame(kind.opcode(), &bytes),
-            body => {
-                let frame = OutFrame::new(kind.opcode(), body.into_bytes());
-                self.apart += frame.len();
-                self.ops.push(Op::Frame(frame));
+            Body::Borrowed(bytes) if bytes.len() < OWNED_FROM => {
+                encode_frame(&mut self.arena, kind.opcode(), None, bytes);
             }
+            body => self.owned(kind, body),
         }
     }
 
-    #[inline]
-    fn frame(&mut self, opcode: Opcode, payload: &[u8]) {
-        crate::protocol::encode_frame(&mut self.arena, opcode, None, payload);
-        self.seal();
+    // Kept apart, because the path of small borrowed messages is taken most.
+    #[inline(never)]
+    fn owned(&mut self, kind: MessageKind, body: Body<'_>) {
+        if body.as_bytes().len() < OWNED_FROM {
+            encode_frame(&mut self.arena, kind.opcode(), None, body.as_bytes());
+        } else {
+            let frame = OutFrame::new(kind.opcode(), body.into_bytes());
+            self.apart += frame.len();
+            self.push(Op::Frame(frame));
+        }
     }
 
     /// Bytes that are not a frame: an HTTP response.
     pub(crate) fn raw(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
         write(&mut self.arena);
-        self.seal();
     }
 
     /// A Close frame (RFC 6455 section 5.5.1).
     pub(crate) fn close_frame(&mut self, code: Option<CloseCode>, reason: &str) {
         CloseFrame::encode(&mut self.arena, None, code, reason);
-        self.seal();
     }
 
     pub(crate) fn push(&mut self, op: Op) {
+        self.seal();
         self.ops.push(op);
     }
 
     /// Asks for a call when the outbox has drained. Asking again adds nothing.
+    #[cold]
     pub(crate) fn want_drain(&mut self) {
+        self.seal();
         if !matches!(self.group_ops().last(), Some(Op::Drain)) {
             self.ops.push(Op::Drain);
         }
     }
 
     pub(crate) fn set_timer(&mut self, after: Option<u32>) {
+        self.seal();
         match self.group_ops().last_mut() {
             Some(Op::Timer(pending)) => *pending = after,
             _ => self.ops.push(Op::Timer(after)),
         }
     }
 
-    #[inline]
     fn group_ops(&mut self) -> &mut [Op] {
         let first = self.groups.last().map_or(0, |group| group.ops as usize);
         &mut self.ops[first..]
     }
 
-    /// Notes how far the arena reaches, so that what one read brought leaves as one run of bytes.
     #[inline]
     fn seal(&mut self) {
-        let reached = self.arena.len() as u32;
-        match self.group_ops().last_mut() {
-            Some(Op::Bytes { end }) => *end = reached,
-            _ => self.ops.push(Op::Bytes { end: reached }),
+        let reached = self.arena.len();
+        if reached > self.sealed {
+            self.sealed = reached;
+            self.ops.push(Op::Bytes {
+                end: reached as u32,
+            });
         }
     }
 
@@ -235,25 +260,52 @@ impl Replies {
         self.groups.is_empty()
     }
 
-    /// Hands every group to `apply`, in order. Leaves the replies empty, with their memory.
+    /// Whether there are bytes for this connection and nothing else.
     #[inline]
-    pub(crate) fn drain(&mut self, mut apply: impl FnMut(Answer<'_>)) {
+    pub(crate) fn has_only_bytes_for(&self, token: Token) -> bool {
+        matches!(&self.groups[..], [group] if group.token == token) && self.ops.is_empty()
+    }
+
+    /// The answer of replies that hold nothing but this connection's bytes.
+    #[inline]
+    pub(crate) fn only_bytes(&self, token: Token) -> Answer<'_> {
+        debug_assert!(self.has_only_bytes_for(token));
+        Answer {
+            token,
+            ops: &mut [],
+            arena: &self.arena,
+            range: 0..self.arena.len(),
+            delivered: self.delivered as u32,
+        }
+    }
+
+    /// Hands every group to `apply`, in order.
+    pub(crate) fn for_each(&mut self, mut apply: impl FnMut(Answer<'_>)) {
+        self.finish_group();
         for (at, group) in self.groups.iter().enumerate() {
-            let end = match self.groups.get(at + 1) {
-                Some(next) => next.ops as usize,
-                None => self.ops.len(),
+            let (ops, end) = match self.groups.get(at + 1) {
+                Some(next) => (next.ops as usize, next.start as usize),
+                None => (self.ops.len(), self.arena.len()),
             };
             apply(Answer {
                 token: group.token,
-                ops: &mut self.ops[group.ops as usize..end],
+                ops: &mut self.ops[group.ops as usize..ops],
                 arena: &self.arena,
-                start: group.start as usize,
+                range: group.start as usize..end,
                 delivered: group.delivered,
             });
         }
+    }
+
+    /// Forgets everything but keeps the memory.
+    #[inline(always)]
+    pub(crate) fn clear(&mut self) {
         self.groups.clear();
-        self.ops.clear();
+        self.delivered = 0;
         self.apart = 0;
+        if !self.ops.is_empty() {
+            self.ops.clear();
+        }
         self.arena.clear();
         if self.arena.capacity() > KEPT_ARENA {
             self.arena.shrink_to(KEPT_ARENA);

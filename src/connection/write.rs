@@ -19,16 +19,39 @@ enum Piece<'a> {
 }
 
 impl<T> Connection<T> {
-    /// Carries out the answers to what was delivered.
+    /// Carries out the answer to what was delivered.
+    #[inline(always)]
     pub(crate) fn apply<S, D>(&mut self, answer: Answer<'_>, cx: &mut Context<S, D>)
     where
         S: Sys<Socket = T>,
         D: Delivery,
     {
-        let token = answer.token;
         self.in_flight = self.in_flight.saturating_sub(answer.delivered);
+        // Nearly always the answer is bytes, and nothing waits for this peer.
+        if !answer.ops.is_empty() || self.cold.is_some() || !self.is_open() {
+            return self.apply_ops(answer, cx);
+        }
+        let bytes = &answer.arena[answer.range];
+        self.applied = self.applied.wrapping_add(bytes.len() as u32);
+        if bytes.is_empty() {
+            return;
+        }
+        match write_once(|| cx.sys.write(&self.socket, bytes)) {
+            Ok(sent) if sent == bytes.len() => {}
+            Ok(sent) => self.keep(Piece::Bytes(bytes), sent, cx),
+            Err(error) => self.lost(answer.token, error.kind(), cx),
+        }
+    }
+
+    #[inline(never)]
+    fn apply_ops<S, D>(&mut self, answer: Answer<'_>, cx: &mut Context<S, D>)
+    where
+        S: Sys<Socket = T>,
+        D: Delivery,
+    {
+        let token = answer.token;
         let mut first = None;
-        let mut at = answer.start;
+        let mut at = answer.range.start;
         for op in answer.ops {
             match op {
                 Op::Bytes { end } => {
@@ -44,6 +67,11 @@ impl<T> Connection<T> {
                 }
                 op => self.decide(op, cx),
             }
+        }
+        let rest = &answer.arena[at..answer.range.end];
+        if !rest.is_empty() {
+            self.applied = self.applied.wrapping_add(rest.len() as u32);
+            self.stage(&mut first, Piece::Bytes(rest), cx);
         }
         if let Some(piece) = first
             && let Err(error) = self.write_now(piece, cx)
@@ -146,29 +174,31 @@ impl<T> Connection<T> {
     where
         S: Sys<Socket = T>,
     {
-        let refused = match piece {
-            Piece::Bytes(bytes) => {
-                let sent = write_once(|| cx.sys.write(&self.socket, bytes))?;
-                if sent < bytes.len() {
-                    self.cold().outbox.push_bytes(&bytes[sent..]);
-                }
-                sent < bytes.len()
-            }
+        let sent = match &piece {
+            Piece::Bytes(bytes) => write_once(|| cx.sys.write(&self.socket, bytes))?,
             Piece::Frame(frame) => {
                 let parts = [IoSlice::new(frame.header()), IoSlice::new(&frame.payload)];
-                let sent = write_once(|| cx.sys.write_vectored(&self.socket, &parts))?;
-                let refused = sent < frame.len();
-                if refused {
-                    self.cold().outbox.push_rest(frame, sent);
-                }
-                refused
+                write_once(|| cx.sys.write_vectored(&self.socket, &parts))?
             }
         };
-        if refused {
-            self.queued(cx);
-            self.flags.set(Flags::BLOCKED | Flags::REARM);
-        }
+        self.keep(piece, sent, cx);
         Ok(())
+    }
+
+    /// Queues what the kernel refused of a piece, if it did.
+    #[inline(never)]
+    fn keep<S, D>(&mut self, piece: Piece<'_>, sent: usize, cx: &mut Context<S, D>) {
+        match piece {
+            Piece::Bytes(bytes) if sent < bytes.len() => {
+                self.cold().outbox.push_bytes(&bytes[sent..]);
+            }
+            Piece::Frame(frame) if sent < frame.len() => {
+                self.cold().outbox.push_rest(frame, sent);
+            }
+            _ => return,
+        }
+        self.queued(cx);
+        self.flags.set(Flags::BLOCKED | Flags::REARM);
     }
 
     /// Queues a frame that a handle sent. Says whether the connection still took it.
@@ -258,9 +288,18 @@ impl<T> Connection<T> {
         S: Sys<Socket = T>,
         D: Delivery,
     {
-        if self.cold.is_some() {
-            self.flush(token, cx);
+        if self.cold.is_some() || matches!(self.state, State::Lingering { .. }) {
+            self.settle_slowly(token, cx);
         }
+    }
+
+    #[inline(never)]
+    fn settle_slowly<S, D>(&mut self, token: Token, cx: &mut Context<S, D>)
+    where
+        S: Sys<Socket = T>,
+        D: Delivery,
+    {
+        self.flush(token, cx);
         if let State::Lingering { .. } = self.state {
             self.linger(cx);
         }

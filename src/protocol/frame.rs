@@ -215,7 +215,6 @@ pub fn encode_frame(out: &mut Vec<u8>, opcode: Opcode, mask: Option<[u8; 4]>, pa
         "control frame too long"
     );
     if mask.is_none() && payload.len() <= MAX_SHORT {
-        out.reserve(2 + payload.len());
         out.extend_from_slice(&[FIN | opcode as u8, payload.len() as u8]);
         out.extend_from_slice(payload);
         return;

@@ -40,9 +40,8 @@ pub(crate) enum Rare {
     End(CloseReason),
 }
 
-/// An event as a worker takes it out.
-pub(crate) enum Delivered<'a> {
-    Small(MessageKind, &'a [u8]),
+/// An event that is not a small message, as a worker takes it out.
+pub(crate) enum Event<'a> {
     Large(MessageKind, Bytes),
     Timer,
     Drain,
@@ -88,8 +87,30 @@ impl Batch {
         self.arena.len() + self.apart
     }
 
+    /// Takes messages from `next` until there is none.
     #[inline]
-    pub(super) fn message(&mut self, to: Target, kind: MessageKind, payload: Payload<'_>) {
+    pub(super) fn messages<'b>(
+        &mut self,
+        to: &Target,
+        mut next: impl FnMut() -> Option<(MessageKind, &'b [u8])>,
+    ) {
+        let first = self.entries.len();
+        while let Some((kind, bytes)) = next() {
+            if bytes.len() < OWNED_FROM {
+                self.arena.extend_from_slice(bytes);
+                let end = self.arena.len() as u32;
+                self.entries.push(Entry::Small(kind, end));
+            } else {
+                let entry = self.large(kind, Bytes::copy_from_slice(bytes));
+                self.entries.push(entry);
+            }
+        }
+        if self.entries.len() > first {
+            self.close_group(to);
+        }
+    }
+
+    pub(super) fn message(&mut self, to: &Target, kind: MessageKind, payload: Payload<'_>) {
         let entry = match payload {
             Payload::Borrowed(bytes) if bytes.len() < OWNED_FROM => {
                 self.arena.extend_from_slice(bytes);
@@ -107,65 +128,75 @@ impl Batch {
         Entry::Large(kind)
     }
 
-    pub(super) fn timer(&mut self, to: Target) {
+    pub(super) fn timer(&mut self, to: &Target) {
         self.push(to, Entry::Timer);
     }
 
-    pub(super) fn drain(&mut self, to: Target) {
+    pub(super) fn drain(&mut self, to: &Target) {
         self.push(to, Entry::Drain);
     }
 
-    pub(super) fn open(&mut self, to: Target, head: &[u8], remote: SocketAddr) {
+    pub(super) fn open(&mut self, to: &Target, head: &[u8], remote: SocketAddr) {
         self.arena.extend_from_slice(head);
         self.rare(to, Rare::Open { remote });
     }
 
-    pub(super) fn rare(&mut self, to: Target, rare: Rare) {
+    pub(super) fn rare(&mut self, to: &Target, rare: Rare) {
         self.rare.push(rare);
         self.push(to, Entry::Rare(self.arena.len() as u32));
     }
 
-    #[inline]
-    fn push(&mut self, to: Target, entry: Entry) {
+    fn push(&mut self, to: &Target, entry: Entry) {
         self.entries.push(entry);
+        self.close_group(to);
+    }
+
+    /// The entries without a group belong to this connection.
+    fn close_group(&mut self, to: &Target) {
         let end = self.entries.len() as u32;
         match self.groups.last_mut() {
-            Some(group) if group.to == to => group.end = end,
-            _ => self.groups.push(Group { to, end }),
+            Some(group) if group.to == *to => group.end = end,
+            _ => self.groups.push(Group { to: *to, end }),
         }
     }
 
-    /// Hands every event to `run` in order, together with the replies to be filled, and leaves
-    /// the events empty, with their memory.
-    pub(crate) fn deliver(&mut self, mut run: impl FnMut(Target, Delivered<'_>, &mut Replies)) {
+    /// Hands every event to `consumer` in order, together with the replies to be filled, and
+    /// leaves the events empty, with their memory.
+    pub(crate) fn deliver(&mut self, consumer: &mut impl Consumer) {
         let mut large = self.large.drain(..);
         let mut rare = self.rare.drain(..);
+        let mut at = 0;
         let mut start = 0;
-        let mut first = 0;
-        for group in &self.groups {
-            for entry in &self.entries[first..group.end as usize] {
-                let event = match *entry {
-                    Entry::Small(kind, end) => {
-                        let payload = &self.arena[start..end as usize];
-                        start = end as usize;
-                        Delivered::Small(kind, payload)
+        for Group { to, end } in &self.groups {
+            let end = *end as usize;
+            let mut small = Small {
+                entries: &self.entries[at..end],
+                arena: &self.arena,
+                start,
+            };
+            at = end;
+            while let Some(&entry) = small.entries.first() {
+                let event = match entry {
+                    Entry::Small(..) => {
+                        consumer.messages(to, || small.next(), &mut self.replies);
+                        // A handler that closed takes no more.
+                        while small.next().is_some() {}
+                        continue;
                     }
-                    Entry::Large(kind) => Delivered::Large(
-                        kind,
-                        large.next().expect("each large entry has its bytes"),
-                    ),
-                    Entry::Timer => Delivered::Timer,
-                    Entry::Drain => Delivered::Drain,
+                    Entry::Large(kind) => {
+                        Event::Large(kind, large.next().expect("each large entry has its bytes"))
+                    }
+                    Entry::Timer => Event::Timer,
+                    Entry::Drain => Event::Drain,
                     Entry::Rare(end) => {
-                        let head = &self.arena[start..end as usize];
-                        start = end as usize;
                         let event = rare.next().expect("each rare entry has its event");
-                        Delivered::Rare(event, head)
+                        Event::Rare(event, small.bytes(end))
                     }
                 };
-                run(group.to, event, &mut self.replies);
+                small.entries = &small.entries[1..];
+                consumer.event(to, event, &mut self.replies);
             }
-            first = group.end as usize;
+            start = small.start;
         }
         drop(large);
         drop(rare);
@@ -177,4 +208,43 @@ impl Batch {
             self.arena.shrink_to(KEPT_ARENA);
         }
     }
+}
+
+/// The small messages at the front of some entries.
+struct Small<'a> {
+    entries: &'a [Entry],
+    arena: &'a [u8],
+    /// Where the bytes of the first entry begin.
+    start: usize,
+}
+
+impl<'a> Small<'a> {
+    #[inline]
+    fn next(&mut self) -> Option<(MessageKind, &'a [u8])> {
+        let (&Entry::Small(kind, end), rest) = self.entries.split_first()? else {
+            return None;
+        };
+        self.entries = rest;
+        Some((kind, self.bytes(end)))
+    }
+
+    #[inline]
+    fn bytes(&mut self, end: u32) -> &'a [u8] {
+        let end = end as usize;
+        let bytes = &self.arena[self.start..end];
+        self.start = end;
+        bytes
+    }
+}
+
+/// Whoever takes the events out of a batch.
+pub(crate) trait Consumer {
+    /// Small messages of one connection that follow each other. Need not take them all.
+    fn messages<'b>(
+        &mut self,
+        to: &Target,
+        next: impl FnMut() -> Option<(MessageKind, &'b [u8])>,
+        replies: &mut Replies,
+    );
+    fn event(&mut self, to: &Target, event: Event<'_>, replies: &mut Replies);
 }

@@ -32,7 +32,7 @@ const QUIET_AFTER: u32 = 1_000;
 /// How a reactor gets back what handlers answer.
 pub(crate) trait Handoff: Delivery {
     /// The answers to what was delivered so far, when handlers run right here.
-    fn replies(&mut self) -> &mut Replies;
+    fn replies(&mut self) -> &mut Box<Replies>;
     /// One connection's input has been delivered, as far as it was read. What one read brings
     /// stays together, so that a handler knows how much it is still to answer.
     fn collected(&mut self);
@@ -52,6 +52,8 @@ pub(crate) struct Lane {
     sender: Sender<Box<Batch>>,
     load: Load,
     filling: Box<Batch>,
+    // A box moves between threads as one word.
+    #[expect(clippy::vec_box)]
     spare: Vec<Box<Batch>>,
     away: usize,
     /// When the worker last returned a batch, or was sent one while it had none.
@@ -93,7 +95,7 @@ pub(crate) struct Dispatch {
     inbox: Arc<Inbox>,
     now: Tick,
     /// Always empty: workers answer through the inbox.
-    replies: Replies,
+    replies: Box<Replies>,
 }
 
 impl Dispatch {
@@ -124,11 +126,11 @@ impl Dispatch {
             lanes: workers.into_iter().enumerate().map(lane).collect(),
             inbox,
             now,
-            replies: Replies::default(),
+            replies: Box::default(),
         }
     }
 
-    fn lane(&mut self, to: Target) -> &mut Batch {
+    fn lane(&mut self, to: &Target) -> &mut Batch {
         &mut self.lanes[usize::from(to.worker)].filling
     }
 
@@ -180,35 +182,41 @@ impl Delivery for Dispatch {
         _upgrade: &UpgradeRequest,
         remote: SocketAddr,
     ) {
-        self.lane(to).open(to, head, remote);
+        self.lane(&to).open(&to, head, remote);
     }
 
     #[inline]
-    fn message(&mut self, to: Target, kind: MessageKind, payload: Payload<'_>) {
+    fn message(&mut self, to: &Target, kind: MessageKind, payload: Payload<'_>) {
         self.last = usize::from(to.worker);
         self.lane(to).message(to, kind, payload);
     }
 
+    #[inline]
+    fn messages<'b>(&mut self, to: &Target, next: impl FnMut() -> Option<(MessageKind, &'b [u8])>) {
+        self.last = usize::from(to.worker);
+        self.lane(to).messages(to, next);
+    }
+
     fn timer(&mut self, to: Target) {
-        self.lane(to).timer(to);
+        self.lane(&to).timer(&to);
     }
 
     fn drain(&mut self, to: Target) {
-        self.lane(to).drain(to);
+        self.lane(&to).drain(&to);
     }
 
     fn close(&mut self, to: Target, code: CloseCode, reason: &str) {
         let reason = reason.to_owned();
-        self.lane(to).rare(to, Rare::Close { code, reason });
+        self.lane(&to).rare(&to, Rare::Close { code, reason });
     }
 
     fn end(&mut self, to: Target, reason: CloseReason) {
-        self.lane(to).rare(to, Rare::End(reason));
+        self.lane(&to).rare(&to, Rare::End(reason));
     }
 }
 
 impl Handoff for Dispatch {
-    fn replies(&mut self) -> &mut Replies {
+    fn replies(&mut self) -> &mut Box<Replies> {
         &mut self.replies
     }
 

@@ -14,17 +14,17 @@ mod shell;
 mod stats;
 mod wheel;
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 
 use slab::Slab;
 
-use crate::connection::{Cause, CloseReason};
-use crate::connection::{Connection, Context, Op, Replies, Target, Tick};
+use crate::connection::{
+    Answer, Cause, CloseReason, Connection, Context, Op, Replies, Target, Tick,
+};
 use crate::transport::{Readiness, Sys, Token};
 
 pub(crate) use accept::Population;
-pub(crate) use batch::{Batch, Delivered, Rare};
+pub(crate) use batch::{Batch, Consumer, Event, Rare};
 pub(crate) use dispatch::{BATCHES, Dispatch, Handoff, Load};
 pub(crate) use inbox::{Inbox, Item, Wake};
 #[cfg(test)]
@@ -59,13 +59,18 @@ pub(crate) struct Reactor<S: Sys, D> {
     connections: Slab<Connection<S::Socket>>,
     generation: u32,
     wheel: TimerWheel,
-    /// Connections with input that no edge will announce, in the order they became so.
-    ready: VecDeque<Token>,
+    /// Connections with input that no edge will announce, in the order they became so: they have
+    /// their turn in the next turn of the reactor.
+    ready: Vec<Token>,
+    /// Those of the last turn, while they have theirs.
+    turns: Vec<Token>,
     /// Connections with output that came through the inbox.
     dirty: Vec<Token>,
     /// Connections that are not read because their worker is full.
     waiting: Vec<Token>,
     inbox: Arc<Inbox>,
+    /// The replies being carried out, or the memory of the last ones.
+    replies: Box<Replies>,
     stats: Arc<Stats>,
     accepted: u64,
     /// How long a shutdown may take, in ticks.
@@ -98,10 +103,12 @@ impl<S: Sys, D: Handoff> Reactor<S, D> {
             connections: Slab::with_capacity(reserved),
             generation: 0,
             wheel,
-            ready: VecDeque::new(),
+            ready: Vec::new(),
+            turns: Vec::new(),
             dirty: Vec::new(),
             waiting: Vec::new(),
             inbox,
+            replies: Box::default(),
             stats,
             accepted: 0,
             drain,
@@ -111,10 +118,11 @@ impl<S: Sys, D: Handoff> Reactor<S, D> {
     }
 
     /// Does everything that can be done now, and says when there will be more.
-    pub(crate) fn turn(&mut self, events: &[Readiness], now: Tick) -> Next {
+    pub(crate) fn turn(&mut self, events: impl IntoIterator<Item = Readiness>, now: Tick) -> Next {
         self.cx.now = now;
-        self.note(events);
-        self.read_ready();
+        std::mem::swap(&mut self.ready, &mut self.turns);
+        self.take_events(events);
+        self.take_turns();
         self.take_inbox();
         self.fire_timers();
         self.write_dirty();
@@ -124,7 +132,8 @@ impl<S: Sys, D: Handoff> Reactor<S, D> {
         self.next()
     }
 
-    fn note(&mut self, events: &[Readiness]) {
+    /// Records what the poll said, and reads from the connections it spoke of.
+    fn take_events(&mut self, events: impl IntoIterator<Item = Readiness>) {
         for event in events {
             let token = event.token;
             if token.is_listener() {
@@ -136,47 +145,56 @@ impl<S: Sys, D: Handoff> Reactor<S, D> {
             let Some(connection) = find(&mut self.connections, token) else {
                 continue;
             };
-            connection.note(
+            let unblocked = connection.note(
                 event.readable,
                 event.writable,
                 event.read_closed,
                 self.cx.now,
             );
-            if event.writable {
-                connection.settle(token, &mut self.cx);
+            let queued = connection.is_queued();
+            if unblocked {
                 self.finish(token);
             }
-            self.enqueue(token);
+            if !queued {
+                self.read(token);
+            }
         }
     }
 
-    /// Gives every connection on the ready list its turn; those that want another wait for the
-    /// next one.
-    fn read_ready(&mut self) {
-        for _ in 0..self.ready.len() {
-            let Some(token) = self.ready.pop_front() else {
-                return;
-            };
-            let mut budget = READ_BUDGET;
-            while let Some(connection) = find(&mut self.connections, token) {
+    /// Reads from the connections that were left on the ready list.
+    fn take_turns(&mut self) {
+        for at in 0..self.turns.len() {
+            let token = self.turns[at];
+            if let Some(connection) = find(&mut self.connections, token) {
                 connection.dequeue();
-                connection.deliver_drain(token, &mut self.cx);
-                let count = connection.read(token, &mut self.cx);
-                self.finish(token);
-                budget = budget.saturating_sub(count);
-                if count == 0 || budget == 0 {
-                    break;
-                }
-                if !self.wants_turn(token) {
-                    break;
-                }
+                self.read(token);
             }
-            self.enqueue(token);
         }
+        self.turns.clear();
     }
 
-    fn wants_turn(&mut self, token: Token) -> bool {
-        find(&mut self.connections, token).is_some_and(|connection| connection.wants_turn(&self.cx))
+    /// Gives a connection its turn; if it wants another, that is the next one's business.
+    #[inline]
+    fn read(&mut self, token: Token) {
+        let mut budget = READ_BUDGET;
+        while let Some(connection) = find(&mut self.connections, token) {
+            connection.deliver_drain(token, &mut self.cx);
+            let count = connection.read(token, &mut self.cx);
+            self.cx.delivery.collected();
+            // Nearly always the answer is bytes, they leave at once, and that was all.
+            if self.cx.delivery.replies().has_only_bytes_for(token) {
+                std::mem::swap(self.cx.delivery.replies(), &mut self.replies);
+                connection.apply(self.replies.only_bytes(token), &mut self.cx);
+                self.replies.clear();
+            }
+            if connection.is_at_rest() && self.cx.delivery.replies().is_empty() {
+                return;
+            }
+            budget = budget.saturating_sub(count);
+            if !self.finish(token) || count == 0 || budget == 0 {
+                return self.enqueue(token);
+            }
+        }
     }
 
     fn enqueue(&mut self, token: Token) {
@@ -185,7 +203,7 @@ impl<S: Sys, D: Handoff> Reactor<S, D> {
         };
         if connection.wants_turn(&self.cx) {
             if connection.enqueue() {
-                self.ready.push_back(token);
+                self.ready.push(token);
             }
         } else if connection.waits_for_worker(&self.cx) && connection.wait() {
             self.waiting.push(token);
@@ -194,72 +212,76 @@ impl<S: Sys, D: Handoff> Reactor<S, D> {
 
     /// A worker has room again, perhaps: whoever waited tries again.
     fn resume_waiting(&mut self) {
-        for token in std::mem::take(&mut self.waiting) {
+        for at in 0..self.waiting.len() {
+            let token = self.waiting[at];
             if let Some(connection) = find(&mut self.connections, token) {
                 connection.stop_waiting();
-                self.enqueue(token);
             }
+        }
+        let mut waiting = std::mem::take(&mut self.waiting);
+        for token in waiting.drain(..) {
+            self.enqueue(token);
+        }
+        // Whoever still has to wait is on the new list.
+        if self.waiting.is_empty() {
+            self.waiting = waiting;
         }
     }
 
     /// After anything happened to a connection: carries out what its handler answered, writes
-    /// what waits, sets its timer, and frees it if it has gone.
-    #[inline]
-    fn finish(&mut self, token: Token) {
-        self.cx.delivery.collected();
-        self.apply();
-        let Some(connection) = find(&mut self.connections, token) else {
-            return;
-        };
-        connection.settle(token, &mut self.cx);
-        if !self.cx.delivery.replies().is_empty() {
-            // Writing failed, and the handler has been told: its answer ends the connection.
-            return self.finish(token);
-        }
-        if let Some(at) = connection.rearm(token, &self.cx) {
-            self.wheel.arm(token.index, at);
-        }
-        if connection.is_gone() {
-            self.free(token);
+    /// what waits, sets its timer, and frees it if it has gone. Says whether it wants another turn
+    /// without waiting for an edge.
+    fn finish(&mut self, token: Token) -> bool {
+        loop {
+            self.apply();
+            let Some(connection) = find(&mut self.connections, token) else {
+                return false;
+            };
+            connection.settle(token, &mut self.cx);
+            // A handler that was told of a failed write may have answered.
+            if !self.cx.delivery.replies().is_empty() {
+                continue;
+            }
+            if let Some(at) = connection.rearm(token, &self.cx) {
+                self.wheel.arm(token.index, at);
+            }
+            if connection.is_gone() {
+                self.free(token);
+                return false;
+            }
+            return connection.wants_turn(&self.cx);
         }
     }
 
     fn apply(&mut self) {
         // What is delivered while replies are carried out may be answered in turn.
         while !self.cx.delivery.replies().is_empty() {
-            let mut replies = std::mem::take(self.cx.delivery.replies());
-            self.carry_out(&mut replies, |_, _| {});
-            let slot = self.cx.delivery.replies();
-            if slot.is_empty() {
-                *slot = replies;
+            std::mem::swap(self.cx.delivery.replies(), &mut self.replies);
+            let mut replies = std::mem::take(&mut self.replies);
+            replies.for_each(|answer| self.carry_out(answer));
+            replies.clear();
+            self.replies = replies;
+        }
+    }
+
+    /// Gives an answer to its connection.
+    fn carry_out(&mut self, answer: Answer<'_>) {
+        let token = answer.token;
+        let Some(connection) = find(&mut self.connections, token) else {
+            return self.orphaned(token, answer.ops);
+        };
+        let was_opening = connection.is_opening();
+        connection.apply(answer, &mut self.cx);
+        if was_opening {
+            connection.opened(token, &mut self.cx);
+            if self.draining.is_some() {
+                connection.shut_down(token, &mut self.cx);
             }
         }
     }
 
-    /// Gives every answer to its connection, and calls `after` for each.
-    fn carry_out(&mut self, replies: &mut Replies, mut after: impl FnMut(&mut Self, Token)) {
-        replies.drain(|answer| {
-            let token = answer.token;
-            let Some(connection) = find(&mut self.connections, token) else {
-                return self.orphaned(token, answer.ops);
-            };
-            let was_open = connection.is_open();
-            connection.apply(answer, &mut self.cx);
-            if !was_open {
-                if connection.is_open() {
-                    connection.start_idle(token, &mut self.cx);
-                }
-                connection.catch_up(token, &mut self.cx);
-                connection.read_early(token, &mut self.cx);
-                if self.draining.is_some() {
-                    connection.shut_down(token, &mut self.cx);
-                }
-            }
-            after(self, token);
-        });
-    }
-
     /// A handshake was accepted whose connection has gone meanwhile: its handler must be told.
+    #[inline(never)]
     fn orphaned(&mut self, token: Token, ops: &[Op]) {
         for op in ops {
             if let Op::Accept { slot, worker } = *op {
@@ -270,6 +292,24 @@ impl<S: Sys, D: Handoff> Reactor<S, D> {
         }
     }
 
+    /// Carries out what a worker answered, and takes its batch back.
+    fn take_back(&mut self, mut batch: Box<Batch>) {
+        let mut replies = std::mem::take(&mut batch.replies);
+        replies.for_each(|answer| {
+            let token = answer.token;
+            self.carry_out(answer);
+            let at_rest = find(&mut self.connections, token).is_none_or(|it| it.is_at_rest());
+            if !at_rest {
+                self.finish(token);
+                self.enqueue(token);
+            }
+        });
+        replies.clear();
+        batch.replies = replies;
+        self.cx.delivery.returned(batch);
+    }
+
+    #[inline(never)]
     fn free(&mut self, token: Token) {
         self.wheel.cancel(token.index);
         self.connections.remove(token.index as usize);
@@ -286,14 +326,8 @@ impl<S: Sys, D: Handoff> Reactor<S, D> {
         for _ in 0..INBOX_BUDGET {
             let Some(item) = self.inbox.pop() else { break };
             match item {
-                Item::Batch(mut batch) => {
-                    let mut replies = std::mem::take(&mut batch.replies);
-                    self.carry_out(&mut replies, |reactor, token| {
-                        reactor.finish(token);
-                        reactor.enqueue(token);
-                    });
-                    batch.replies = replies;
-                    self.cx.delivery.returned(batch);
+                Item::Batch(batch) => {
+                    self.take_back(batch);
                     returned = true;
                 }
                 Item::Send { link, frame } => {
@@ -365,6 +399,7 @@ impl<S: Sys, D: Handoff> Reactor<S, D> {
         }
     }
 
+    #[inline(never)]
     fn accept_one(&mut self, at: usize) {
         if !self.population.enter() {
             self.pause.begin(self.cx.now);

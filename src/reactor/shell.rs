@@ -48,7 +48,6 @@ impl Shell {
     /// Runs the reactor until it wants no further turn.
     pub(crate) fn run<D: Handoff>(&mut self, reactor: &mut Reactor<OsSys, D>) -> io::Result<()> {
         let mut events = Events::with_capacity(EVENTS);
-        let mut ready = Vec::with_capacity(EVENTS);
         let mut next = Next::Now;
         loop {
             let timeout = match next {
@@ -62,9 +61,7 @@ impl Shell {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) => return Err(error),
             }
-            ready.clear();
-            ready.extend(events.iter().map(readiness));
-            next = reactor.turn(&ready, self.now());
+            next = reactor.turn(events.iter().map(readiness), self.now());
         }
     }
 }

@@ -140,28 +140,24 @@ impl Server {
             drain: self.config.timeouts.drain.map(ticks),
             pin: self.config.pin,
         };
-        let inboxes: Arc<[Arc<Inbox>]> = self
+        let outsides: Arc<[Outside]> = self
             .reactors
             .iter()
-            .map(|parts| Arc::clone(&parts.inbox))
+            .enumerate()
+            .map(|(reactor, parts)| shared.outside(reactor, &parts.inbox))
             .collect();
         let mut lanes = Vec::new();
         for (index, link) in running.handle().workers().iter().enumerate() {
-            let (sender, batches) = bounded::<Box<Batch>>(inboxes.len() * BATCHES);
+            let (sender, batches) = bounded::<Box<Batch>>(outsides.len() * BATCHES);
             lanes.push((sender, Arc::clone(&link.load)));
             let load = Arc::clone(&link.load);
-            let outsides = inboxes
-                .iter()
-                .enumerate()
-                .map(|(reactor, inbox)| shared.outside(reactor, inbox))
-                .collect();
+            let outsides = Arc::clone(&outsides);
             let activity = Arc::clone(&link.activity);
-            let inboxes = Arc::clone(&inboxes);
             let (app, slots) = (Arc::clone(&shared.app), shared.slots);
             running.start(format!("worker-{index}"), move || {
                 // Handlers need not be `Send`: they are made here and never leave.
-                let executor = Executor::new(app, outsides, load, slots);
-                Worker::new(executor).run(&batches, &inboxes, &activity);
+                let executor = Executor::new(app, load, slots);
+                Worker::new(executor, outsides).run(&batches, &activity);
                 Ok(())
             })?;
         }
@@ -209,10 +205,10 @@ impl Shared {
                 .map_err(Error::Reactor)?;
         }
         if lanes.is_empty() {
-            let outsides = [self.outside(index, &parts.inbox)].into();
+            let outside = self.outside(index, &parts.inbox);
             let load = Load::new(AtomicUsize::new(0));
-            let executor = Executor::new(Arc::clone(&self.app), outsides, load, self.slots);
-            self.turn(parts, sys, Inline::new(executor))
+            let executor = Executor::new(Arc::clone(&self.app), load, self.slots);
+            self.turn(parts, sys, Inline::new(executor, outside))
         } else {
             let now = parts.shell.now();
             let dispatch = Dispatch::new(index as u16, lanes, Arc::clone(&parts.inbox), now);

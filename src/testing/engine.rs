@@ -76,9 +76,9 @@ impl Engine {
             let (sender, batches) = bounded(reactors * BATCHES);
             lanes.push((sender, Arc::clone(&link.load)));
             let load = Arc::clone(&link.load);
-            let executor = Executor::new(Arc::clone(&app), Arc::clone(&outsides), load, 0);
+            let executor = Executor::new(Arc::clone(&app), load, 0);
             hands.push(Hand {
-                worker: Worker::new(executor),
+                worker: Worker::new(executor, Arc::clone(&outsides)),
                 batches,
                 answered: None,
             });
@@ -92,9 +92,8 @@ impl Engine {
             let (population, front) = (population.clone(), Arc::clone(&app));
             let (sys, own) = (network.clone(), Arc::clone(inbox));
             let reactor = if workers == 0 {
-                let outside = [outsides[index].clone()].into();
-                let executor = Executor::new(Arc::clone(&app), outside, Arc::default(), 0);
-                let delivery = Inline::new(executor);
+                let executor = Executor::new(Arc::clone(&app), Arc::default(), 0);
+                let delivery = Inline::new(executor, outsides[index].clone());
                 let cx = Context::new(sys, delivery, front, settings.clone(), now);
                 AnyReactor::Inline(Reactor::new(vec![()], population, own, figures, drain, cx))
             } else {
@@ -136,8 +135,8 @@ impl Engine {
         woken.store(false, Ordering::Relaxed);
         let events = network.take_events();
         match reactor {
-            Some(AnyReactor::Inline(reactor)) => reactor.turn(&events, now),
-            Some(AnyReactor::Workers(reactor)) => reactor.turn(&events, now),
+            Some(AnyReactor::Inline(reactor)) => reactor.turn(events, now),
+            Some(AnyReactor::Workers(reactor)) => reactor.turn(events, now),
             None => Next::Never,
         }
     }

@@ -96,8 +96,6 @@ impl Links {
 
 pub(crate) struct Executor<A: Application> {
     application: Arc<A>,
-    /// One for each reactor whose connections are served here.
-    outsides: Arc<[Outside]>,
     slots: Slab<Slot<A::Session>>,
     links: Links,
     /// Connections placed here, for whoever places the next.
@@ -106,22 +104,16 @@ pub(crate) struct Executor<A: Application> {
 
 /// Where one event's output goes.
 pub(crate) struct Sink<'a> {
-    /// The position of the connection's reactor.
-    pub(crate) reactor: u16,
+    /// What the connection's reactor offers.
+    pub(crate) outside: &'a Outside,
     pub(crate) replies: &'a mut Replies,
 }
 
 impl<A: Application> Executor<A> {
     /// `capacity`: connections to reserve address space for.
-    pub(crate) fn new(
-        application: Arc<A>,
-        outsides: Arc<[Outside]>,
-        load: Load,
-        capacity: usize,
-    ) -> Self {
+    pub(crate) fn new(application: Arc<A>, load: Load, capacity: usize) -> Self {
         Self {
             application,
-            outsides,
             slots: Slab::with_capacity(capacity),
             links: Links::default(),
             load,
@@ -176,7 +168,7 @@ impl<A: Application> Executor<A> {
             worker: to.worker,
         });
         let to = Target { slot, ..to };
-        self.run(to, 0, sink, |session, mut output| {
+        self.run(&to, 0, sink, |session, mut output| {
             let headers = acceptance.headers.iter();
             output.switch_protocols(
                 &upgrade.key,
@@ -187,10 +179,9 @@ impl<A: Application> Executor<A> {
         });
     }
 
-    #[inline]
     pub(crate) fn message(
         &mut self,
-        to: Target,
+        to: &Target,
         kind: MessageKind,
         body: Body<'_>,
         sink: Sink<'_>,
@@ -201,17 +192,37 @@ impl<A: Application> Executor<A> {
         });
     }
 
+    /// Runs the messages that `next` hands out, which are borrowed and all there, as one event.
+    /// Stops at the first after which the handler takes no more. They came in one read, so what
+    /// it takes to send them back is always allowed.
+    #[inline]
+    pub(crate) fn messages<'b>(
+        &mut self,
+        to: &Target,
+        mut next: impl FnMut() -> Option<(MessageKind, &'b [u8])>,
+        sink: Sink<'_>,
+    ) {
+        self.run(to, 0, sink, |session, mut output| {
+            while !output.is_closing()
+                && let Some((kind, bytes)) = next()
+            {
+                output.replies.add_delivered(weight(bytes.len()));
+                A::message(session, output.reborrow(), kind, Body::Borrowed(bytes));
+            }
+        });
+    }
+
     pub(crate) fn timer(&mut self, to: Target, sink: Sink<'_>) {
-        self.run(to, 0, sink, A::timer);
+        self.run(&to, 0, sink, A::timer);
     }
 
     pub(crate) fn drain(&mut self, to: Target, sink: Sink<'_>) {
-        self.run(to, 0, sink, A::drain);
+        self.run(&to, 0, sink, A::drain);
     }
 
     /// Closes on behalf of a handle, unless a Close frame has been sent.
     pub(crate) fn close(&mut self, to: Target, code: CloseCode, reason: &str, sink: Sink<'_>) {
-        self.run(to, 0, sink, |_, mut output| {
+        self.run(&to, 0, sink, |_, mut output| {
             output.close(Some(code), reason);
         });
     }
@@ -232,10 +243,10 @@ impl<A: Application> Executor<A> {
             slot.meta.closing = true;
             if let Some(mut session) = slot.session {
                 let output = Output {
-                    to,
+                    to: &to,
                     meta: &mut slot.meta,
                     replies: &mut *sink.replies,
-                    outside: &self.outsides[usize::from(sink.reactor)],
+                    outside: sink.outside,
                     links: &mut self.links,
                 };
                 let closed = catch_unwind(AssertUnwindSafe(|| {
@@ -256,13 +267,13 @@ impl<A: Application> Executor<A> {
     }
 
     /// Ends every connection that is left, because the reactors have gone.
-    pub(crate) fn finish(&mut self) {
+    pub(crate) fn finish(&mut self, outside: &Outside) {
         let mut replies = Replies::default();
         let left: Vec<usize> = self.slots.iter().map(|(slot, _)| slot).collect();
         for slot in left {
             let to = Target::new(Token::WAKER, slot as u32, 0);
             let sink = Sink {
-                reactor: 0,
+                outside,
                 replies: &mut replies,
             };
             self.end(to, CloseReason::new(Cause::Shutdown), sink);
@@ -274,7 +285,7 @@ impl<A: Application> Executor<A> {
     #[inline]
     fn run(
         &mut self,
-        to: Target,
+        to: &Target,
         delivered: usize,
         sink: Sink<'_>,
         event: impl FnOnce(&mut A::Session, Output<'_>),
@@ -293,7 +304,7 @@ impl<A: Application> Executor<A> {
             to,
             meta: &mut slot.meta,
             replies: &mut *sink.replies,
-            outside: &self.outsides[usize::from(sink.reactor)],
+            outside: sink.outside,
             links: &mut self.links,
         };
         let outcome = catch_unwind(AssertUnwindSafe(|| event(session, output)));
@@ -303,7 +314,7 @@ impl<A: Application> Executor<A> {
     }
 
     #[cold]
-    fn panicked(&mut self, to: Target, sink: Sink<'_>) {
+    fn panicked(&mut self, to: &Target, sink: Sink<'_>) {
         let slot = &mut self.slots[to.slot as usize];
         log::error!(
             "a handler panicked; closing {} with 1011",

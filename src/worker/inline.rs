@@ -3,27 +3,31 @@
 use std::net::SocketAddr;
 
 use super::executor::{Application, Executor, Sink};
+use super::output::Outside;
 use crate::connection::{Body, CloseReason, Delivery, Replies, Target, Tick};
 use crate::protocol::{CloseCode, MessageKind, Payload, Request, UpgradeRequest};
 use crate::reactor::{Batch, Handoff};
 
 pub(crate) struct Inline<A: Application> {
     executor: Executor<A>,
-    replies: Replies,
+    outside: Outside,
+    /// Boxed, because the reactor swaps them with a set of its own.
+    replies: Box<Replies>,
 }
 
 impl<A: Application> Inline<A> {
-    pub(crate) fn new(executor: Executor<A>) -> Self {
+    pub(crate) fn new(executor: Executor<A>, outside: Outside) -> Self {
         Self {
             executor,
-            replies: Replies::default(),
+            outside,
+            replies: Box::default(),
         }
     }
 
     #[inline]
     fn parts(&mut self) -> (&mut Executor<A>, Sink<'_>) {
         let sink = Sink {
-            reactor: 0,
+            outside: &self.outside,
             replies: &mut self.replies,
         };
         (&mut self.executor, sink)
@@ -53,14 +57,19 @@ impl<A: Application> Delivery for Inline<A> {
         executor.open(to, request, upgrade, remote, sink);
     }
 
-    #[inline]
-    fn message(&mut self, to: Target, kind: MessageKind, payload: Payload<'_>) {
+    fn message(&mut self, to: &Target, kind: MessageKind, payload: Payload<'_>) {
         let body = match payload {
             Payload::Borrowed(bytes) => Body::Borrowed(bytes),
             Payload::Owned(bytes) => Body::Owned(bytes.into()),
         };
         let (executor, sink) = self.parts();
         executor.message(to, kind, body, sink);
+    }
+
+    #[inline]
+    fn messages<'b>(&mut self, to: &Target, next: impl FnMut() -> Option<(MessageKind, &'b [u8])>) {
+        let (executor, sink) = self.parts();
+        executor.messages(to, next, sink);
     }
 
     fn timer(&mut self, to: Target) {
@@ -85,7 +94,7 @@ impl<A: Application> Delivery for Inline<A> {
 }
 
 impl<A: Application> Handoff for Inline<A> {
-    fn replies(&mut self) -> &mut Replies {
+    fn replies(&mut self) -> &mut Box<Replies> {
         &mut self.replies
     }
 

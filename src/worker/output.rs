@@ -33,7 +33,7 @@ pub(crate) struct Outside {
 
 /// The connection whose event is being handled.
 pub(crate) struct Output<'a> {
-    pub(super) to: Target,
+    pub(super) to: &'a Target,
     pub(super) meta: &'a mut Meta,
     pub(super) replies: &'a mut Replies,
     pub(super) outside: &'a Outside,
@@ -41,13 +41,31 @@ pub(crate) struct Output<'a> {
 }
 
 impl Output<'_> {
+    /// The same for one of several events.
+    #[inline]
+    pub(super) fn reborrow(&mut self) -> Output<'_> {
+        Output {
+            to: self.to,
+            meta: self.meta,
+            replies: self.replies,
+            outside: self.outside,
+            links: self.links,
+        }
+    }
+
+    /// Whether a Close frame was sent.
+    #[inline]
+    pub(super) fn is_closing(&self) -> bool {
+        self.meta.closing
+    }
+
     #[inline]
     pub(crate) fn send(&mut self, kind: MessageKind, body: Body<'_>) -> Sending {
         if self.meta.closing {
             return Sending::Closing;
         }
         let under_way = IN_FLIGHT + self.replies.delivered();
-        if self.buffered_amount() > self.outside.outbox.saturating_add(under_way) {
+        if self.buffered_amount() > self.outside.outbox + under_way {
             self.replies.want_drain();
             return Sending::OverLimit;
         }

@@ -7,9 +7,10 @@ use std::time::Instant;
 use crossbeam_channel::Receiver;
 
 use super::executor::{Application, Executor, Sink};
-use crate::connection::{Body, Target};
-use crate::protocol::{MAX_HEADERS, Request};
-use crate::reactor::{Batch, Delivered, Inbox, Rare};
+use super::output::Outside;
+use crate::connection::{Body, Replies, Target};
+use crate::protocol::{MAX_HEADERS, MessageKind, Request};
+use crate::reactor::{Batch, Consumer, Event, Rare};
 
 /// What a worker shows of itself to other threads.
 #[derive(Debug)]
@@ -48,67 +49,87 @@ impl Activity {
 
 pub(crate) struct Worker<A: Application> {
     executor: Executor<A>,
+    /// One for each reactor.
+    outsides: Arc<[Outside]>,
 }
 
 impl<A: Application> Worker<A> {
-    pub(crate) fn new(executor: Executor<A>) -> Self {
-        Self { executor }
+    pub(crate) fn new(executor: Executor<A>, outsides: Arc<[Outside]>) -> Self {
+        Self { executor, outsides }
     }
 
     /// Handles batches until every reactor has gone, then ends the handlers that are left.
-    pub(crate) fn run(
-        mut self,
-        batches: &Receiver<Box<Batch>>,
-        reactors: &[Arc<Inbox>],
-        activity: &Activity,
-    ) {
+    pub(crate) fn run(mut self, batches: &Receiver<Box<Batch>>, activity: &Activity) {
         for mut batch in batches {
             activity.begin();
             self.handle(&mut batch);
             activity.end();
-            reactors[usize::from(batch.reactor())].give_back(batch);
+            let reactor = usize::from(batch.reactor());
+            self.outsides[reactor].inbox.give_back(batch);
         }
         self.finish();
     }
 
     /// Ends the handlers that are left.
     pub(crate) fn finish(mut self) {
-        self.executor.finish();
+        self.executor.finish(&self.outsides[0]);
     }
 
     /// Runs every event of a batch, and leaves the answers in it.
     pub(crate) fn handle(&mut self, batch: &mut Batch) {
-        let reactor = batch.reactor();
-        batch.deliver(|to, event, replies| {
-            let sink = Sink { reactor, replies };
-            match event {
-                Delivered::Small(kind, bytes) => {
-                    self.executor.message(to, kind, Body::Borrowed(bytes), sink);
-                }
-                Delivered::Large(kind, bytes) => {
-                    self.executor.message(to, kind, Body::Owned(bytes), sink);
-                }
-                Delivered::Timer => self.executor.timer(to, sink),
-                Delivered::Drain => self.executor.drain(to, sink),
-                Delivered::Rare(rare, head) => self.rare(to, rare, head, sink),
-            }
+        let outside = &self.outsides[usize::from(batch.reactor())];
+        batch.deliver(&mut Turn {
+            executor: &mut self.executor,
+            outside,
         });
     }
+}
 
-    fn rare(&mut self, to: Target, event: Rare, head: &[u8], sink: Sink<'_>) {
+/// The executor while it handles a batch.
+struct Turn<'a, A: Application> {
+    executor: &'a mut Executor<A>,
+    outside: &'a Outside,
+}
+
+impl<A: Application> Consumer for Turn<'_, A> {
+    #[inline]
+    fn messages<'b>(
+        &mut self,
+        to: &Target,
+        next: impl FnMut() -> Option<(MessageKind, &'b [u8])>,
+        replies: &mut Replies,
+    ) {
+        let sink = Sink {
+            outside: self.outside,
+            replies,
+        };
+        self.executor.messages(to, next, sink);
+    }
+
+    fn event(&mut self, to: &Target, event: Event<'_>, replies: &mut Replies) {
+        let sink = Sink {
+            outside: self.outside,
+            replies,
+        };
+        let executor = &mut *self.executor;
         match event {
-            Rare::Open { remote } => {
+            Event::Large(kind, bytes) => executor.message(to, kind, Body::Owned(bytes), sink),
+            Event::Timer => executor.timer(*to, sink),
+            Event::Drain => executor.drain(*to, sink),
+            Event::Rare(Rare::Open { remote }, head) => {
                 let mut storage = [httparse::EMPTY_HEADER; MAX_HEADERS];
                 // The reactor has let it pass: it parses.
                 let request = Request::parse(head, &mut storage);
                 if let Ok(request) = request
                     && let Ok(Some(upgrade)) = request.upgrade()
                 {
-                    self.executor.open(to, &request, &upgrade, remote, sink);
+                    executor.open(*to, &request, &upgrade, remote, sink);
                 }
             }
-            Rare::Close { code, reason } => self.executor.close(to, code, &reason, sink),
-            Rare::End(reason) => self.executor.end(to, reason, sink),
+            Event::Rare(Rare::Close { code, reason }, _) => {
+                executor.close(*to, code, &reason, sink);
+            }
+            Event::Rare(Rare::End(reason), _) => executor.end(*to, reason, sink),
         }
     }
 }

@@ -7,7 +7,7 @@ use super::{DecoderSettings, Event, MessageKind, Payload};
 use crate::protocol::close::CloseFrame;
 use crate::protocol::error::ProtocolError;
 use crate::protocol::frame::{FrameHeader, MAX_SHORT, Opcode, Role};
-use crate::protocol::mask::mask_in_place;
+use crate::protocol::mask::unmask;
 use crate::protocol::utf8;
 
 /// Turns received bytes into [`Event`]s, the same ones however the bytes are cut.
@@ -52,18 +52,39 @@ impl Decoder {
         input: &'b mut [u8],
     ) -> Result<(usize, Option<Event<'b>>), ProtocolError> {
         if self.partial.is_none()
-            && let Some((kind, range, key)) = whole_message(settings, input)
+            && let Some((kind, range, key)) = find_message(settings, input)
         {
             let end = range.end;
             let payload = &mut input[range];
-            unmask(payload, key);
-            if kind == MessageKind::Text {
-                utf8::validate(payload)?;
-            }
+            unmask_and_check(kind, payload, key)?;
             let payload = Payload::Borrowed(payload);
             return Ok((end, Some(Event::Message { kind, payload })));
         }
         self.next_general(settings, input)
+    }
+
+    /// Takes a message of one frame and less than 64 KiB that is whole at the front of `input`,
+    /// which is what nearly all input is: its kind and its payload, unmasked in place. `None` says
+    /// nothing but that it is for [`next`](Self::next) to look at.
+    ///
+    /// Only a decoder that [is idle](Self::is_idle) would have to be asked, so none is.
+    ///
+    /// # Errors
+    ///
+    /// If the text is not UTF-8.
+    #[inline(always)]
+    pub fn whole_message<'b>(
+        settings: &DecoderSettings,
+        input: &mut &'b mut [u8],
+    ) -> Result<Option<(MessageKind, &'b [u8])>, ProtocolError> {
+        let Some((kind, range, key)) = find_message(settings, input) else {
+            return Ok(None);
+        };
+        let (frame, rest) = std::mem::take(input).split_at_mut(range.end);
+        *input = rest;
+        let payload = &mut frame[range.start..];
+        unmask_and_check(kind, payload, key)?;
+        Ok(Some((kind, payload)))
     }
 
     /// The buffer of a large message whose frame is unfinished, to receive into directly.
@@ -262,7 +283,9 @@ impl Decoder {
                 self.keep().stage = Stage::Control(ControlFrame::new(header));
                 return Ok(None);
             };
-            unmask(&mut input[range.clone()], header.mask);
+            if let Some(key) = header.mask {
+                unmask(&mut input[range.clone()], key);
+            }
             *at = range.end;
             self.settle();
             return Ok(Some(Done::Control(header.opcode, range)));
@@ -283,10 +306,7 @@ impl Decoder {
         if let (Some(range), true, false) = (whole, header.fin, unfinished) {
             settings.admit(0, header.payload_len)?;
             let payload = &mut input[range.clone()];
-            unmask(payload, header.mask);
-            if kind == MessageKind::Text {
-                utf8::validate(payload)?;
-            }
+            unmask_and_check(kind, payload, header.mask)?;
             *at = range.end;
             self.settle();
             return Ok(Some(Done::Message(kind, range)));
@@ -338,7 +358,7 @@ impl Decoder {
 /// Recognises an unfragmented message of less than 64 KiB that is whole at the front of `input` and
 /// breaks no rule: what nearly every message is. All else is left to the general way.
 #[inline]
-fn whole_message(
+fn find_message(
     settings: &DecoderSettings,
     input: &[u8],
 ) -> Option<(MessageKind, Range<usize>, Option<[u8; 4]>)> {
@@ -361,19 +381,33 @@ fn whole_message(
         },
         _ => return None,
     };
-    let (key, start) = match settings.role {
-        Role::Server => (Some(*input[at..].first_chunk::<4>()?), at + 4),
-        Role::Client => (None, at),
+    let start = match settings.role {
+        Role::Server => at + 4,
+        Role::Client => at,
     };
     let end = start + length;
-    (length <= settings.max_message && end <= input.len()).then_some((kind, start..end, key))
+    if length > settings.max_message || end > input.len() {
+        return None;
+    }
+    let key = match settings.role {
+        Role::Server => Some(*input[at..start].first_chunk::<4>()?),
+        Role::Client => None,
+    };
+    Some((kind, start..end, key))
 }
 
+/// Unmasks the payload of a whole message, which must be UTF-8 if it is text.
 #[inline]
-fn unmask(payload: &mut [u8], key: Option<[u8; 4]>) {
-    if let Some(key) = key {
-        mask_in_place(payload, key, 0);
+fn unmask_and_check(
+    kind: MessageKind,
+    payload: &mut [u8],
+    key: Option<[u8; 4]>,
+) -> Result<(), ProtocolError> {
+    let is_ascii = key.is_some_and(|key| unmask(payload, key));
+    if kind == MessageKind::Text && !is_ascii {
+        utf8::validate(payload)?;
     }
+    Ok(())
 }
 
 fn control_event(opcode: Opcode, payload: &[u8]) -> Result<Event<'_>, ProtocolError> {

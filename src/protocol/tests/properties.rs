@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use proptest::sample::{Index, select};
 
 use super::*;
-use crate::protocol::{CloseFrame, Utf8Validator, encode_frame, mask_in_place};
+use crate::protocol::{CloseFrame, Payload, Utf8Validator, encode_frame, mask_in_place};
 
 /// Limits low enough that random messages pass them.
 const SMALL: DecoderSettings = DecoderSettings {
@@ -135,6 +135,26 @@ proptest! {
         let settings = DecoderSettings { role, ..SMALL };
         let whole = decode(&settings, [&bytes[..]], false);
         prop_assert_eq!(decode(&settings, cut(&bytes, &cuts), true), whole);
+    }
+
+    #[test]
+    fn a_whole_message_is_what_next_would_return(bytes in stream(), client in any::<bool>()) {
+        let role = if client { Role::Client } else { Role::Server };
+        let settings = DecoderSettings { role, ..SMALL };
+        let mut bytes = bytes;
+        let mut twin = bytes.clone();
+        let length = twin.len();
+        let mut rest = &mut bytes[..];
+        let mut decoder = Decoder::default();
+        let next = decoder.next(&settings, &mut twin);
+        match Decoder::whole_message(&settings, &mut rest) {
+            Ok(Some((kind, payload))) => {
+                let event = Event::Message { kind, payload: Payload::Borrowed(payload) };
+                prop_assert_eq!(next, Ok((length - rest.len(), Some(event))));
+            }
+            Ok(None) => prop_assert_eq!(rest.len(), length),
+            Err(error) => prop_assert_eq!(next, Err(error)),
+        }
     }
 
     #[test]
