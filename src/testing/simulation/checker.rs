@@ -95,7 +95,8 @@ impl World {
         if matches!(connection.state, "opening" | "ending") {
             say("its handler was asked and has not answered");
         }
-        if connection.in_flight > 0 {
+        // Once it closes, nobody asks for it any more.
+        if connection.in_flight > 0 && connection.state == "open" {
             say("messages are in flight");
         }
         if connection.outbox > 0 && !connection.is_blocked {
