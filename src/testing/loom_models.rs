@@ -54,10 +54,10 @@ impl Server {
             inbox: Arc::clone(&inbox),
             outbox,
         };
-        let executor = Executor::new(Arc::clone(&app), [outside].into(), Arc::default(), 0);
+        let executor = Executor::new(Arc::clone(&app), Arc::default(), 0);
         let network = Network::default();
         let settings = settings(&config).unwrap();
-        let (sys, delivery) = (network.clone(), Inline::new(executor));
+        let (sys, delivery) = (network.clone(), Inline::new(executor, outside));
         let cx = Context::new(sys, delivery, app, settings, Tick(0));
         let stats = Arc::new(Stats::default());
         let (own, figures) = (Arc::clone(&inbox), Arc::clone(&stats));
@@ -75,7 +75,7 @@ impl Server {
         }
         .encode(&mut request);
         wire.write(&request);
-        while reactor.turn(&network.take_events(), Tick(0)) == Next::Now || network.has_events() {}
+        while reactor.turn(network.take_events(), Tick(0)) == Next::Now || network.has_events() {}
         assert!(wire.read().starts_with(b"HTTP/1.1 101"));
         let handle = handles.lock().unwrap().take().expect("a connection");
         Self {
@@ -90,7 +90,7 @@ impl Server {
     }
 
     fn turn(&mut self) -> Next {
-        let next = self.reactor.turn(&self.network.take_events(), Tick(0));
+        let next = self.reactor.turn(self.network.take_events(), Tick(0));
         match self.network.has_events() {
             true => Next::Now,
             false => next,
