@@ -70,10 +70,7 @@ mod loom_models {
     use super::*;
     use crate::reactor::check;
 
-    const TOKEN: Token = Token {
-        index: 0,
-        generation: 0,
-    };
+    const TOKEN: Token = Token::new(0, 0);
     const MESSAGE: usize = 10;
 
     /// Two threads send two messages each while the reactor moves what they sent to its outbox,

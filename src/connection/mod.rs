@@ -9,7 +9,7 @@
 mod context;
 mod deadline;
 mod delivery;
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod inspect;
 mod link;
 mod outbox;
@@ -26,7 +26,7 @@ use crate::transport::{Readiness, Token};
 
 pub(crate) use context::{Context, Settings};
 pub(crate) use delivery::{Delivery, Front, Target};
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 pub(crate) use inspect::Inspection;
 pub(crate) use link::Link;
 pub(crate) use read::IN_FLIGHT;

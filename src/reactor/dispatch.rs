@@ -289,7 +289,7 @@ impl Drop for Dispatch {
 }
 
 /// What the simulation looks at.
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 impl Dispatch {
     /// Whether nothing is collected and every batch is back.
     pub(crate) fn is_at_rest(&self) -> bool {

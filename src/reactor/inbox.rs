@@ -128,7 +128,7 @@ impl Inbox {
         self.receiver.is_empty()
     }
 
-    #[cfg(test)]
+    #[cfg(all(test, not(loom)))]
     pub(crate) fn len(&self) -> usize {
         self.receiver.len()
     }

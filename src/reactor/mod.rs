@@ -8,7 +8,7 @@ mod accept;
 mod batch;
 mod dispatch;
 mod inbox;
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod inspect;
 mod shell;
 mod stats;
@@ -29,7 +29,7 @@ pub(crate) use dispatch::{BATCHES, Dispatch, Handoff, Load};
 pub(crate) use inbox::{Inbox, Item, Wake};
 #[cfg(all(test, loom))]
 pub(crate) use inbox::{Poll, check};
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 pub(crate) use inspect::Inspection;
 pub(crate) use shell::{Shell, pin};
 pub(crate) use stats::Stats;

@@ -172,7 +172,7 @@ impl Engine {
 }
 
 /// What only the simulation asks for.
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 impl Engine {
     /// Whether something woke the reactor's poll since its last turn.
     pub(super) fn is_woken(&self, reactor: usize) -> bool {

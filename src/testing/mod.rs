@@ -30,9 +30,9 @@ mod engine;
 mod loom_models;
 mod network;
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod simulation;
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests;
 
 use std::collections::VecDeque;

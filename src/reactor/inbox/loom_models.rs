@@ -45,10 +45,7 @@ fn inbox(batches: usize) -> (Arc<Inbox>, Arc<Poll>) {
 }
 
 fn close(reason: &str) -> Item {
-    let token = Token {
-        index: 0,
-        generation: 0,
-    };
+    let token = Token::new(0, 0);
     Item::Close {
         link: Arc::new(Link::new(token)),
         code: CloseCode::NORMAL,
