@@ -39,6 +39,7 @@ fn input(result: io::Result<usize>) -> Input {
 }
 
 impl<T> Connection<T> {
+    #[inline(always)]
     pub(super) fn may_read<D: Delivery>(&self, cx: &Context<impl Sized, D>) -> bool {
         let reads = if self.is_open() {
             self.in_flight < IN_FLIGHT && cx.delivery.has_room(self.worker)

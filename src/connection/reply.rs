@@ -136,6 +136,8 @@ pub(crate) struct Replies {
     delivered: usize,
     /// Bytes of frames that the arena does not hold.
     apart: usize,
+    /// What had been written, and what `delivered` was, when the event under way began.
+    event: (usize, usize),
 }
 
 /// Arena capacity kept from one turn to the next.
@@ -172,6 +174,20 @@ impl Replies {
             });
             self.delivered = 0;
         }
+    }
+
+    /// Marks where an event of the current group begins; says what has been written so far.
+    #[inline]
+    pub(crate) fn begin_event(&mut self) -> usize {
+        let written = self.written();
+        self.event = (written, self.delivered);
+        written
+    }
+
+    /// What the event has written, and what its messages weigh, so far.
+    pub(crate) fn of_event(&self) -> (usize, usize) {
+        let (written, delivered) = self.event;
+        (self.written() - written, self.delivered - delivered)
     }
 
     /// Adds to what the events of the current group weigh.

@@ -266,7 +266,7 @@ impl<A: Application> Executor<A> {
             };
             slot.meta.closing = true;
             if let Some(mut session) = slot.session {
-                let output = Output::new(&to, &mut slot.meta, sink.reborrow(), &mut self.links, 0);
+                let output = Output::new(&to, &mut slot.meta, sink.reborrow(), &mut self.links);
                 let closed = catch_unwind(AssertUnwindSafe(|| {
                     A::closed(&mut session, output, &reason);
                 }));
@@ -307,7 +307,7 @@ impl<A: Application> Executor<A> {
         event: impl FnOnce(&mut A::Session, Output<'_>),
     ) {
         sink.replies.begin(to.token);
-        let heard = sink.replies.delivered();
+        let before = sink.replies.begin_event();
         sink.replies.add_delivered(delivered);
         let Some(slot) = self.slots.get_mut(to.slot as usize) else {
             return;
@@ -318,8 +318,7 @@ impl<A: Application> Executor<A> {
         if slot.meta.closing {
             return;
         }
-        let before = sink.replies.written();
-        let output = Output::new(to, &mut slot.meta, sink.reborrow(), &mut self.links, heard);
+        let output = Output::new(to, &mut slot.meta, sink.reborrow(), &mut self.links);
         let outcome = catch_unwind(AssertUnwindSafe(|| event(session, output)));
         let written = (sink.replies.written() - before) as u32;
         slot.meta.produced = slot.meta.produced.wrapping_add(written);

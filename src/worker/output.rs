@@ -40,19 +40,15 @@ pub(crate) struct Output<'a> {
     pub(super) links: &'a mut Links,
     /// What waited for the peer when the event began, less what `replies` held then (modulo 2^64).
     ahead: usize,
-    /// What `replies` held when the event began: output, and the weight of what it answers.
-    start: (usize, usize),
 }
 
 impl<'a> Output<'a> {
-    /// `heard`: what the events before this one weigh that `sink` answers for this connection.
     #[inline]
     pub(super) fn new(
         to: &'a Target,
         meta: &'a mut Meta,
         sink: Sink<'a>,
         links: &'a mut Links,
-        heard: usize,
     ) -> Self {
         // What is in the outbox, and what is on its way there.
         let under_way = meta.produced.wrapping_sub(to.applied);
@@ -61,7 +57,6 @@ impl<'a> Output<'a> {
             to,
             meta,
             ahead: waiting.wrapping_sub(sink.replies.written()),
-            start: (sink.replies.written(), heard),
             replies: sink.replies,
             outside: sink.outside,
             links,
@@ -88,20 +83,24 @@ impl<'a> Output<'a> {
             return Sending::Closing;
         }
         let under_way = IN_FLIGHT + self.replies.delivered();
-        if self.buffered_amount() > self.outside.outbox + under_way && !self.is_answer(&body) {
-            self.replies.want_drain();
-            return Sending::OverLimit;
+        if self.buffered_amount() > self.outside.outbox + under_way {
+            return self.send_over_limit(kind, body);
         }
         self.replies.message(kind, body);
         Sending::Queued
     }
 
-    /// Whether, with this, no more will have been sent than came with the event's messages.
+    /// Sends no more than came with the event's messages.
     #[cold]
-    fn is_answer(&self, body: &Body<'_>) -> bool {
-        let (written, delivered) = self.start;
-        let answered = self.replies.written() - written + weight(body.as_bytes().len());
-        answered <= self.replies.delivered() - delivered
+    #[inline(never)]
+    fn send_over_limit(&mut self, kind: MessageKind, body: Body<'_>) -> Sending {
+        let (answered, heard) = self.replies.of_event();
+        if answered + weight(body.as_bytes().len()) <= heard {
+            self.replies.message(kind, body);
+            return Sending::Queued;
+        }
+        self.replies.want_drain();
+        Sending::OverLimit
     }
 
     /// Sends a Close frame after what was sent before. Says whether this was the first.
