@@ -55,7 +55,8 @@
 //!   to everything that came before it. A valid message before a fault is answered.
 //! - `on_close` comes exactly once for every `on_open`, unless the handler panicked.
 //! - Nothing blocks a reactor or a worker that sends: batches are credits, and an inbox has room for
-//!   all of them. A worker without credits is not read for; pings are answered all the same.
+//!   all of them. A worker that is behind by all of them is not read for until one comes
+//!   back; up to there the reactor answers pings whatever the worker does.
 //! - A panic in a handler ends its connection and nothing else.
 //! - A connection that waits for nothing holds no buffer: its cold state is boxed, made when needed
 //!   and freed when empty. Bytes held are charged to the reactor's memory account.

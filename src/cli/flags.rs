@@ -125,7 +125,7 @@ struct LimitFlags {
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Deadlines")]
 struct TimeoutFlags {
-    /// From accept to the end of the request's head; 0 = off
+    /// From accept to the end of the request's head, and again to its route's decision; 0 = off
     #[arg(long, env = "SOCKEYE_HANDSHAKE_TIMEOUT", value_name = "DURATION")]
     #[arg(default_value_t = Timeout(Config::default().timeouts.handshake))]
     handshake_timeout: Timeout,
@@ -150,8 +150,8 @@ struct TimeoutFlags {
     #[arg(default_value_t = Timeout(Config::default().timeouts.close))]
     close_timeout: Timeout,
 
-    /// Without the peer taking a byte of what is queued for it, before its connection is closed
-    /// with 1008; 0 = off
+    /// Without the peer taking a byte of what is queued for it, before its connection is dropped;
+    /// 0 = off
     #[arg(long, env = "SOCKEYE_WRITE_TIMEOUT", value_name = "DURATION")]
     #[arg(default_value_t = Timeout(Config::default().timeouts.write))]
     write_timeout: Timeout,
