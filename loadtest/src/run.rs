@@ -86,6 +86,14 @@ fn report(plan: &Plan, stays: bool, outcome: Outcome) -> Report {
     if stats.received_late > 0 {
         details.insert("received_late".into(), stats.received_late as f64);
     }
+    if !stays && seconds > 0.0 {
+        let opened = stats.opened_measured as f64 / seconds;
+        details.insert("connections_per_second".into(), opened);
+    }
+    if let Some(lag) = &stats.lag {
+        let p99 = lag.value_at_quantile(0.99) as f64 / 1e3;
+        details.insert("client_lag_p99_us".into(), p99);
+    }
     if interrupted {
         details.insert("interrupted".into(), 1.0);
     }

@@ -52,6 +52,8 @@ pub struct Stats {
     pub latency: Histogram<u64>,
     /// The same from the intended time, in scenarios with a schedule.
     pub corrected: Option<Histogram<u64>>,
+    /// How late this thread was for what was due, in scenarios with a schedule.
+    pub lag: Option<Histogram<u64>>,
     /// From connecting to the whole response, in the whole run or, where connections come and go, of
     /// those opened in the measured part.
     pub handshake: Histogram<u64>,
@@ -84,6 +86,7 @@ impl Stats {
             opened_measured: 0,
             latency: histogram(),
             corrected: None,
+            lag: None,
             handshake: histogram(),
             interval: histogram(),
             details: BTreeMap::new(),
@@ -120,6 +123,21 @@ impl Stats {
         }
     }
 
+    /// Counts the answer to something else than a message, such as a ping, that was sent at `sent`.
+    pub fn answered(&mut self, sent: Nanos, now: Nanos) {
+        if self.measures(sent) {
+            self.interval.saturating_record(now.saturating_sub(sent));
+        }
+    }
+
+    /// Notes that this thread was so late for `count` messages that were due.
+    pub fn late(&mut self, lag: Nanos, count: u64) {
+        if self.begin < self.end && self.end == Nanos::MAX {
+            let lags = self.lag.get_or_insert_with(histogram);
+            lags.saturating_record_n(lag, count);
+        }
+    }
+
     /// Adds to what only this scenario counts.
     pub fn count(&mut self, what: &'static str, count: f64) {
         *self.details.entry(what).or_default() += count;
@@ -153,6 +171,9 @@ impl Stats {
         add(&mut self.handshake, &other.handshake);
         if let Some(corrected) = other.corrected {
             add(self.corrected.get_or_insert_with(histogram), &corrected);
+        }
+        if let Some(lag) = other.lag {
+            add(self.lag.get_or_insert_with(histogram), &lag);
         }
         for (what, count) in other.details {
             self.count(what, count);
