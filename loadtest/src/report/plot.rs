@@ -130,7 +130,13 @@ pub fn lines(lines: &[Line<'_>], x: Unit, y: Unit, size: (u32, u32)) -> String {
         // The time axis ends with the run, not at the next round number.
         end: if last > 0.0 { last } else { 1.0 },
     };
-    chart(lines, axis, &|value| format::trim_zeros(&x.label(value)), y, size)
+    chart(
+        lines,
+        axis,
+        &|value| format::trim_zeros(&x.label(value)),
+        y,
+        size,
+    )
 }
 
 /// Latency percentile curves over a logarithmic axis of 1/(1-p), so that each further nine has the
@@ -247,7 +253,11 @@ impl Ranged for Axis {
     }
 
     fn key_points<Hint: KeyPointHint>(&self, _: Hint) -> Vec<f64> {
-        self.ticks.iter().copied().filter(|tick| *tick <= self.end).collect()
+        self.ticks
+            .iter()
+            .copied()
+            .filter(|tick| *tick <= self.end)
+            .collect()
     }
 
     fn range(&self) -> std::ops::Range<f64> {
