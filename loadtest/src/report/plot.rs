@@ -36,6 +36,8 @@ const SERIES: [Twin; 8] = [
 const FONT: &str = "sans-serif";
 const FONT_SIZE: i32 = 13;
 const LEGEND_HEIGHT: i32 = 26;
+/// Times that differ by more than this get a logarithmic axis.
+const FLATTENING: f64 = 30.0;
 
 /// CSS that gives charts their dark colours where the reader prefers them.
 pub static STYLE: LazyLock<String> = LazyLock::new(|| {
@@ -118,18 +120,15 @@ pub struct Line<'a> {
     pub points: Vec<(f64, f64)>,
 }
 
-/// Lines over time or the like; both axes begin at 0.
+/// Lines over time or the like. Axes begin at 0, but one of times that differ by much is logarithmic.
 ///
 /// # Panics
 ///
 /// Neither this nor [`percentiles()`] or [`bars()`] panics on any values or texts.
 pub fn lines(lines: &[Line<'_>], x: Unit, y: Unit, size: (u32, u32)) -> String {
     let last = largest(lines, |point| point.0);
-    let axis = Axis {
-        ticks: x.ticks(last, 8),
-        // The time axis ends with the run, not at the next round number.
-        end: if last > 0.0 { last } else { 1.0 },
-    };
+    // The time axis ends with the run, not at the next round number.
+    let axis = Axis::from_zero(x.ticks(last, 8), if last > 0.0 { last } else { 1.0 });
     chart(
         lines,
         axis,
@@ -167,7 +166,13 @@ pub fn percentiles(lines: &[Line<'_>], size: (u32, u32)) -> String {
     let end = largest(&moved, |point| point.0).max(1.0);
     let ticks = (0..=end as u32).map(f64::from).collect();
     let label = |nines: f64| percentile_label(nines.round() as usize);
-    chart(&moved, Axis { ticks, end }, &label, Unit::Micros, size)
+    chart(
+        &moved,
+        Axis::from_zero(ticks, end),
+        &label,
+        Unit::Micros,
+        size,
+    )
 }
 
 /// A bar: the median of a figure and the range it was measured in.
@@ -238,10 +243,78 @@ pub fn standalone(svg: &str) -> String {
     )
 }
 
-/// An axis whose ticks are chosen here; it begins at 0.
+/// An axis whose ticks are chosen here.
 struct Axis {
     ticks: Vec<f64>,
+    start: f64,
     end: f64,
+    scale: Scale,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Scale {
+    Linear,
+    Logarithmic,
+}
+
+impl Axis {
+    fn from_zero(ticks: Vec<f64>, end: f64) -> Self {
+        Self {
+            ticks,
+            start: 0.0,
+            end,
+            scale: Scale::Linear,
+        }
+    }
+
+    /// The y axis: from 0 and linear, but logarithmic for times that a linear one would flatten.
+    fn vertical(lines: &[Line<'_>], unit: Unit) -> Self {
+        let largest = largest(lines, |point| point.1);
+        let values = lines
+            .iter()
+            .flat_map(|line| finite(&line.points))
+            .map(|point| point.1);
+        let least = values.fold(f64::INFINITY, f64::min);
+        if unit == Unit::Micros && least > 0.0 && largest > FLATTENING * least {
+            return Self::logarithmic(least, largest);
+        }
+        let ticks = unit.ticks(largest, 5);
+        let end = ticks.last().copied().unwrap_or(1.0);
+        Self::from_zero(ticks, end)
+    }
+
+    /// From a 1, 2 or 5 of a decade to another; ticks at all of these, or at decades if there are many.
+    fn logarithmic(least: f64, largest: f64) -> Self {
+        let decades = (least.log10().floor() as i32)..=(largest.log10().ceil() as i32);
+        let steps: Vec<f64> = decades
+            .flat_map(|decade| [1.0, 2.0, 5.0].map(|step| step * 10f64.powi(decade)))
+            .collect();
+        let first = steps
+            .partition_point(|step| *step <= least)
+            .saturating_sub(1);
+        let last = steps
+            .partition_point(|step| *step < largest)
+            .min(steps.len() - 1);
+        let mut ticks = steps[first..=last].to_vec();
+        let (start, end) = (ticks[0], ticks[ticks.len() - 1]);
+        if end / start > 1e3 {
+            ticks.retain(|tick| (tick.log10() - tick.log10().round()).abs() < 1e-6);
+        }
+        Self {
+            ticks,
+            start,
+            end,
+            scale: Scale::Logarithmic,
+        }
+    }
+
+    /// 0 at the start, 1 at the end.
+    fn position(&self, value: f64) -> f64 {
+        match self.scale {
+            Scale::Linear => (value - self.start) / (self.end - self.start),
+            Scale::Logarithmic => (value / self.start).log10() / (self.end / self.start).log10(),
+        }
+    }
 }
 
 impl Ranged for Axis {
@@ -249,7 +322,7 @@ impl Ranged for Axis {
     type ValueType = f64;
 
     fn map(&self, value: &f64, (from, to): (i32, i32)) -> i32 {
-        from + (value / self.end * f64::from(to - from)).round() as i32
+        from + (self.position(*value) * f64::from(to - from)).round() as i32
     }
 
     fn key_points<Hint: KeyPointHint>(&self, _: Hint) -> Vec<f64> {
@@ -261,7 +334,7 @@ impl Ranged for Axis {
     }
 
     fn range(&self) -> std::ops::Range<f64> {
-        0.0..self.end
+        self.start..self.end
     }
 }
 
@@ -272,9 +345,7 @@ fn chart(
     y: Unit,
     size: (u32, u32),
 ) -> String {
-    let ticks = y.ticks(largest(lines, |point| point.1), 5);
-    let end = ticks.last().copied().unwrap_or(1.0);
-    let (x_labels, y_axis) = (x.ticks.len() + 1, Axis { ticks, end });
+    let (x_labels, y_axis) = (x.ticks.len() + 1, Axis::vertical(lines, y));
     draw(size, |area| {
         let legend = lines.len() > 1;
         let area = if legend {
@@ -450,7 +521,13 @@ fn draw(size: (u32, u32), body: impl FnOnce(&Area<'_>) -> Drawn) -> String {
 }
 
 fn text(area: &Area<'_>, text: &str, at: (i32, i32), size: i32, side: HPos) -> Drawn {
-    let style = (FONT, size, &INK.0)
+    // What is larger is a heading.
+    let weight = if size > FONT_SIZE {
+        FontStyle::Bold
+    } else {
+        FontStyle::Normal
+    };
+    let style = (FONT, size, weight, &INK.0)
         .into_text_style(area)
         .pos(Pos::new(side, VPos::Center));
     // Control characters have no place in XML at all.
@@ -513,6 +590,28 @@ mod tests {
         for odd in [0.0, -1.0, f64::NAN, f64::INFINITY, 1e-9, 1e18] {
             assert!(Unit::Bytes.ticks(odd, 5).len() < 12, "{odd}");
         }
+    }
+
+    #[test]
+    fn times_that_differ_by_much_have_a_logarithmic_axis() {
+        let line = |points: &[(f64, f64)]| Line {
+            name: "a",
+            points: points.to_vec(),
+        };
+        let axis = Axis::vertical(&[line(&[(0.0, 70.0), (1.0, 2000.0)])], Unit::Micros);
+        assert!(axis.scale == Scale::Linear && axis.start == 0.0);
+        let axis = Axis::vertical(&[line(&[(0.0, 30.0), (1.0, 8000.0)])], Unit::Micros);
+        assert!(axis.scale == Scale::Logarithmic);
+        assert_eq!(
+            axis.ticks,
+            [20.0, 50.0, 100.0, 200.0, 500.0, 1e3, 2e3, 5e3, 1e4]
+        );
+        assert_eq!((axis.position(20.0), axis.position(1e4)), (0.0, 1.0));
+        let axis = Axis::vertical(&[line(&[(0.0, 30.0), (1.0, 200_000.0)])], Unit::Micros);
+        assert_eq!((axis.start, axis.end), (20.0, 2e5));
+        assert_eq!(axis.ticks, [100.0, 1e3, 1e4, 1e5]);
+        let axis = Axis::vertical(&[line(&[(0.0, 0.0), (1.0, 8000.0)])], Unit::Micros);
+        assert!(axis.scale == Scale::Linear, "a zero has no logarithm");
     }
 
     #[test]
