@@ -19,10 +19,7 @@ pub struct Line<'a> {
 }
 
 /// Lines over time or the like. Axes begin at 0, but one of times that differ by much is logarithmic.
-///
-/// # Panics
-///
-/// Neither this nor [`percentiles()`] or [`bars()`] panics on any values or texts.
+/// No values and no texts make this panic, here and in the other charts.
 pub fn lines(lines: &[Line<'_>], x: Unit, y: Unit, size: (u32, u32)) -> String {
     let last = largest(lines, |point| point.0);
     // The time axis ends with the run, not at the next round number.
