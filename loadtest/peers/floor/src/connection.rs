@@ -29,7 +29,10 @@ pub(crate) struct Buffers {
 
 impl Buffers {
     pub(crate) fn new() -> Self {
-        Self { scratch: vec![0; SCRATCH].into(), spares: Vec::new() }
+        Self {
+            scratch: vec![0; SCRATCH].into(),
+            spares: Vec::new(),
+        }
     }
 
     fn take(&mut self) -> Vec<u8> {
@@ -101,7 +104,12 @@ impl From<Errno> for End {
 impl Connection {
     pub(crate) fn new(socket: OwnedFd, raw: bool) -> Self {
         let stage = if raw { Stage::Raw } else { Stage::Request };
-        Self { socket, stage, told_when_writable: false, held: None }
+        Self {
+            socket,
+            stage,
+            told_when_writable: false,
+            held: None,
+        }
     }
 
     /// Does all that `flags` say can be done.
@@ -152,12 +160,18 @@ impl Connection {
         let mut scratch = mem::take(&mut buffers.scratch);
         let kept = self.answer(&mut scratch[..count]);
         buffers.scratch = scratch;
-        let Kept { answer, written, rest, needed } = kept?;
+        let Kept {
+            answer,
+            written,
+            rest,
+            needed,
+        } = kept?;
         let bytes = &buffers.scratch;
         if written < answer.len() || !rest.is_empty() {
             let mut held = Box::<Held>::default();
             if written < answer.len() {
-                held.output.extend_from_slice(&bytes[answer.start + written..answer.end]);
+                held.output
+                    .extend_from_slice(&bytes[answer.start + written..answer.end]);
                 held.until = held.output.len();
             }
             if !rest.is_empty() {
@@ -167,7 +181,11 @@ impl Connection {
             }
             self.held = Some(held);
         }
-        Ok(if count < bytes.len() { Drained::Probably } else { Drained::No })
+        Ok(if count < bytes.len() {
+            Drained::Probably
+        } else {
+            Drained::No
+        })
     }
 
     /// Writes what is held, then reads on where the last read ended.
@@ -198,11 +216,20 @@ impl Connection {
         let left_room = held.input.len() < held.input.capacity();
         debug_assert!(count > 0);
         self.answer_held(held, buffers)?;
-        Ok(if left_room { Drained::Probably } else { Drained::No })
+        Ok(if left_room {
+            Drained::Probably
+        } else {
+            Drained::No
+        })
     }
 
     fn answer_held(&mut self, mut held: Box<Held>, buffers: &mut Buffers) -> Result<(), End> {
-        let Kept { answer, written, rest, needed } = self.answer(&mut held.input)?;
+        let Kept {
+            answer,
+            written,
+            rest,
+            needed,
+        } = self.answer(&mut held.input)?;
         if written < answer.len() {
             // What is left of the answer stays where it is.
             let mut input = buffers.take();
@@ -229,7 +256,11 @@ impl Connection {
     fn answer(&mut self, bytes: &mut [u8]) -> Result<Kept, End> {
         let answer = match self.stage {
             Stage::Frames => frames::answer(bytes),
-            Stage::Raw => Answer { range: 0..bytes.len(), consumed: bytes.len(), ..Answer::default() },
+            Stage::Raw => Answer {
+                range: 0..bytes.len(),
+                consumed: bytes.len(),
+                ..Answer::default()
+            },
             Stage::Request => return self.accept(bytes),
             Stage::Closing => return Err(End),
         };
@@ -238,7 +269,12 @@ impl Connection {
 
     #[inline]
     fn write_answer(&mut self, answer: Answer, bytes: &[u8]) -> Result<Kept, End> {
-        let Answer { range, consumed, needed, closing } = answer;
+        let Answer {
+            range,
+            consumed,
+            needed,
+            closing,
+        } = answer;
         let written = match range.is_empty() {
             true => 0,
             false => write_some(&self.socket, &bytes[range.clone()])?,
@@ -249,7 +285,12 @@ impl Connection {
         if needed > LIMIT {
             return Err(End);
         }
-        Ok(Kept { answer: range, written, rest: consumed..bytes.len(), needed })
+        Ok(Kept {
+            answer: range,
+            written,
+            rest: consumed..bytes.len(),
+            needed,
+        })
     }
 
     /// Answers the opening handshake, and the frames behind it if a client did not wait.
@@ -259,7 +300,12 @@ impl Connection {
             if bytes.len() > handshake::LIMIT {
                 return Err(End);
             }
-            return Ok(Kept { answer: 0..0, written: 0, rest: 0..bytes.len(), needed: 0 });
+            return Ok(Kept {
+                answer: 0..0,
+                written: 0,
+                rest: 0..bytes.len(),
+                needed: 0,
+            });
         };
         let response = handshake::response(&bytes[..length]).ok_or(End)?;
         // A new connection has room for so little, or it never will.
@@ -267,9 +313,19 @@ impl Connection {
             return Err(End);
         }
         self.stage = Stage::Frames;
-        let Answer { range, consumed, needed, closing } = frames::answer(&mut bytes[length..]);
+        let Answer {
+            range,
+            consumed,
+            needed,
+            closing,
+        } = frames::answer(&mut bytes[length..]);
         let range = range.start + length..range.end + length;
-        let answer = Answer { range, consumed: consumed + length, needed, closing };
+        let answer = Answer {
+            range,
+            consumed: consumed + length,
+            needed,
+            closing,
+        };
         self.write_answer(answer, bytes)
     }
 }

@@ -40,7 +40,12 @@ pub(crate) fn answer(bytes: &mut [u8]) -> Answer {
         if first & CONTROL != 0 {
             (first, answer.closing) = control(first);
         }
-        let key = [bytes[at + head], bytes[at + head + 1], bytes[at + head + 2], bytes[at + head + 3]];
+        let key = [
+            bytes[at + head],
+            bytes[at + head + 1],
+            bytes[at + head + 2],
+            bytes[at + head + 3],
+        ];
         let second = bytes[at + 1] & 0x7f;
         if head > 2 {
             bytes.copy_within(at + 2..at + head, to + 2);
@@ -154,9 +159,18 @@ mod tests {
                 bytes.extend((length as u64).to_be_bytes());
             }
         }
-        bytes.extend(key.unwrap_or_default().iter().take(if key.is_some() { 4 } else { 0 }));
+        bytes.extend(
+            key.unwrap_or_default()
+                .iter()
+                .take(if key.is_some() { 4 } else { 0 }),
+        );
         let key = key.unwrap_or_default();
-        bytes.extend(payload.iter().enumerate().map(|(i, byte)| byte ^ key[i % 4]));
+        bytes.extend(
+            payload
+                .iter()
+                .enumerate()
+                .map(|(i, byte)| byte ^ key[i % 4]),
+        );
         bytes
     }
 
@@ -211,7 +225,9 @@ mod tests {
 
     #[test]
     fn a_huge_length_is_only_reported() {
-        let mut bytes = [0x82, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0];
+        let mut bytes = [
+            0x82, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0,
+        ];
         let answer = answer(&mut bytes);
         assert_eq!((answer.consumed, answer.needed), (0, usize::MAX));
     }

@@ -26,7 +26,10 @@ pub(crate) fn length(bytes: &[u8]) -> Option<usize> {
 
 /// The response to `request`, or nothing if it has no key.
 pub(crate) fn response(request: &[u8]) -> Option<[u8; RESPONSE]> {
-    let digest = Sha1::new().chain_update(key(request)?).chain_update(GUID).finalize();
+    let digest = Sha1::new()
+        .chain_update(key(request)?)
+        .chain_update(GUID)
+        .finalize();
     let mut response = [0; RESPONSE];
     let (before, rest) = response.split_at_mut(BEFORE.len());
     let (accept, after) = rest.split_at_mut(ACCEPT);
@@ -39,7 +42,8 @@ pub(crate) fn response(request: &[u8]) -> Option<[u8; RESPONSE]> {
 fn key(request: &[u8]) -> Option<&[u8]> {
     let mut lines = memchr_iter(b'\n', request).map(|end| &request[end + 1..]);
     let line = lines.find(|line| {
-        line.get(..NAME.len()).is_some_and(|name| name.eq_ignore_ascii_case(NAME))
+        line.get(..NAME.len())
+            .is_some_and(|name| name.eq_ignore_ascii_case(NAME))
     })?;
     let value = &line[NAME.len()..];
     Some(value[..memchr::memchr(b'\r', value)?].trim_ascii())

@@ -10,6 +10,7 @@ mod handshake;
 mod reactor;
 
 use std::io;
+use std::process;
 use std::thread;
 
 use clap::Parser;
@@ -33,17 +34,22 @@ fn main() -> io::Result<()> {
     let share = threads > 1;
     let first = listen(flags.options.port, share)?;
     let addr = first.local_addr()?;
-    let mut reactors = vec![Reactor::new(first, flags.raw_tcp)?];
+    let mut main = Reactor::new(first, flags.raw_tcp)?;
+    let mut others = Vec::new();
     for _ in 1..threads {
-        reactors.push(Reactor::new(listen(addr.port(), share)?, flags.raw_tcp)?);
+        others.push(Reactor::new(listen(addr.port(), share)?, flags.raw_tcp)?);
     }
     announce(addr)?;
-    thread::scope(|scope| {
-        let started = reactors.into_iter().map(|mut reactor| scope.spawn(move || reactor.run()));
-        let started: Vec<_> = started.collect();
-        for thread in started {
-            thread.join().map_err(|_| io::Error::other("a thread panicked"))??;
-        }
-        Ok(())
-    })
+    // The main thread serves as well. A loop that fails, which none should, ends the process.
+    for mut reactor in others {
+        thread::spawn(move || end(reactor.run()));
+    }
+    main.run()
+}
+
+fn end(result: io::Result<()>) {
+    if let Err(error) = result {
+        eprintln!("the event loop failed: {error}");
+        process::exit(1);
+    }
 }

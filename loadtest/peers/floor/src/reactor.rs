@@ -33,7 +33,13 @@ impl Reactor {
     pub(crate) fn new(listener: TcpListener, raw: bool) -> io::Result<Self> {
         let epoll = epoll::create(CreateFlags::CLOEXEC)?;
         epoll::add(&epoll, &listener, data_of(&listener), EventFlags::IN)?;
-        Ok(Self { epoll, listener, connections: Vec::new(), buffers: Buffers::new(), raw })
+        Ok(Self {
+            epoll,
+            listener,
+            connections: Vec::new(),
+            buffers: Buffers::new(),
+            raw,
+        })
     }
 
     /// Serves until waiting for events fails.
@@ -94,7 +100,12 @@ impl Reactor {
                 // Only connections that ever have to wait for the peer to read are told when they
                 // can write. Changing the registration reports what is ready now, so nothing is missed.
                 let all = EventFlags::IN | EventFlags::OUT | EventFlags::RDHUP | EventFlags::ET;
-                epoll::modify(&self.epoll, &connection.socket, data_of(&connection.socket), all)?;
+                epoll::modify(
+                    &self.epoll,
+                    &connection.socket,
+                    data_of(&connection.socket),
+                    all,
+                )?;
             }
             // Dropping the socket closes it.
             Progress::Ended => self.connections[fd] = None,

@@ -48,7 +48,9 @@ impl Server {
                 drop(sender.send(line));
             }
         });
-        let line = receiver.recv_timeout(PATIENCE).expect("the server is ready");
+        let line = receiver
+            .recv_timeout(PATIENCE)
+            .expect("the server is ready");
         let addr = line.strip_prefix("listening on ws://");
         let addr = addr.expect("the line says where it listens").to_owned();
         Self { child, addr }
@@ -56,16 +58,17 @@ impl Server {
 
     fn connect(&self) -> WebSocket<TcpStream> {
         let stream = TcpStream::connect(&self.addr).expect("the server listens");
-        stream.set_read_timeout(Some(PATIENCE)).expect("timeouts are known");
+        stream
+            .set_read_timeout(Some(PATIENCE))
+            .expect("timeouts are known");
         stream.set_nodelay(true).expect("TCP has this option");
         let url = format!("ws://{}/echo", self.addr);
         let config = WebSocketConfig::default()
             .max_frame_size(None)
             .max_message_size(None)
             .max_write_buffer_size(usize::MAX);
-        let (socket, response) =
-            tungstenite::client::client_with_config(url, stream, Some(config))
-                .expect("the opening handshake succeeds");
+        let (socket, response) = tungstenite::client::client_with_config(url, stream, Some(config))
+            .expect("the opening handshake succeeds");
         // With an extension the comparison would not be of the same work.
         assert!(response.headers().get("Sec-WebSocket-Extensions").is_none());
         socket
@@ -100,7 +103,23 @@ fn binary(length: usize, seed: usize) -> Message {
 
 fn echoes(socket: &mut WebSocket<TcpStream>) {
     // Each length at which the header changes, and where copying in blocks does.
-    for length in [0, 1, 3, 4, 31, 32, 63, 64, 125, 126, 127, 65_535, 65_536, 1 << 20, LARGEST] {
+    for length in [
+        0,
+        1,
+        3,
+        4,
+        31,
+        32,
+        63,
+        64,
+        125,
+        126,
+        127,
+        65_535,
+        65_536,
+        1 << 20,
+        LARGEST,
+    ] {
         let message = binary(length, length);
         socket.send(message.clone()).expect("it is sent");
         expect(socket, &message);
@@ -126,7 +145,9 @@ fn pipelines(socket: &mut WebSocket<TcpStream>) {
 }
 
 fn answers_pings(socket: &mut WebSocket<TcpStream>) {
-    socket.send(Message::Ping("still there?".into())).expect("it is sent");
+    socket
+        .send(Message::Ping("still there?".into()))
+        .expect("it is sent");
     expect(socket, &Message::Pong("still there?".into()));
 }
 
@@ -151,5 +172,10 @@ fn closes(mut socket: WebSocket<TcpStream>) {
 fn expect(socket: &mut WebSocket<TcpStream>, expected: &Message) {
     let echo = socket.read().expect("an answer comes");
     // Printed whole, a megabyte hides the reason.
-    assert!(echo == *expected, "{} bytes came for {}", echo.len(), expected.len());
+    assert!(
+        echo == *expected,
+        "{} bytes came for {}",
+        echo.len(),
+        expected.len()
+    );
 }
