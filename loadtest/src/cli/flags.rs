@@ -1,13 +1,13 @@
 //! The flags of each scenario, and what they make.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use clap::Args;
 
+use super::output::OutputFlags;
 use super::run;
 use super::values::{Cores, bytes, duration, fraction, period, rate};
 use crate::engine::Plan;
@@ -42,9 +42,8 @@ pub(super) struct Common {
     /// Time for closing handshakes at the end
     #[arg(long, value_name = "DURATION", default_value = "2s", value_parser = duration)]
     close_timeout: Duration,
-    /// Write the whole report as JSON to this file; - is standard output
-    #[arg(long, value_name = "FILE")]
-    pub(super) json: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) output: OutputFlags,
 }
 
 /// When the load begins and ends.

@@ -1,12 +1,10 @@
 //! Flags.
 
 mod flags;
+mod output;
 mod values;
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::{self, Write};
-use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -61,7 +59,9 @@ pub fn main() -> ExitCode {
         Command::Churn(flags) => flags.run(settings, &stop),
     };
     match result {
-        Ok(report) if report.is_faultless() => ExitCode::SUCCESS,
+        Ok(report) if report.is_faultless() && report.failed_requirements.is_empty() => {
+            ExitCode::SUCCESS
+        }
         Ok(_) => ExitCode::FAILURE,
         Err(error) => {
             eprintln!("loadtest: {error}");
@@ -117,36 +117,10 @@ fn run<S: Scenario>(
         target: common.url.to_string(),
         settings,
     };
-    let report = run::run(&title, plan, make, &mut (), stop)
+    let total = plan.warmup + plan.duration;
+    let mut session = common.output.session(scenario, total)?;
+    let mut found = run::run(&title, plan, make, &mut session, stop)
         .map_err(|error| format!("{}: {error}", common.url))?;
-    summary(&report);
-    if let Some(path) = &common.json {
-        write_json(path, &report).map_err(|error| format!("{}: {error}", path.display()))?;
-    }
-    Ok(report)
-}
-
-/// One line, and one for each fault.
-fn summary(report: &Report) {
-    let p99 = report
-        .latency
-        .as_ref()
-        .map_or(0.0, |latency| latency.raw.p99);
-    eprintln!(
-        "{}: {} connections, {:.0} messages per second, p99 {p99:.0} us",
-        report.scenario, report.connections.opened, report.messages.per_second
-    );
-    for fault in &report.faults {
-        eprintln!("fault: {} times: {}", fault.count, fault.what);
-    }
-}
-
-fn write_json(path: &Path, report: &Report) -> io::Result<()> {
-    let mut out: Box<dyn Write> = if path.as_os_str() == "-" {
-        Box::new(io::stdout().lock())
-    } else {
-        Box::new(File::create(path)?)
-    };
-    serde_json::to_writer_pretty(&mut out, report)?;
-    out.write_all(b"\n")
+    common.output.write(&mut found, session)?;
+    Ok(found.report)
 }

@@ -6,7 +6,6 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc::Sender;
 use std::time::Duration;
 
-use hdrhistogram::Histogram;
 use mio::event::Event;
 use mio::{Events, Poll, Token};
 use slab::Slab;
@@ -15,6 +14,7 @@ use super::alarm::Alarm;
 use super::control::Gauges;
 use super::link::State;
 use super::open::Opener;
+use super::stats::Interval;
 use super::{Context, Leave, Link, Nanos, Phase, Stats, now};
 use crate::net;
 use crate::wire::{self, Data, Opcode, Parser};
@@ -209,7 +209,7 @@ pub(super) struct Thread<S: Scenario> {
     alarm: Alarm,
     sample: u32,
     step: u32,
-    samples: Sender<Histogram<u64>>,
+    samples: Sender<Interval>,
 }
 
 impl<S: Scenario> Thread<S> {
@@ -218,7 +218,7 @@ impl<S: Scenario> Thread<S> {
         scenario: S,
         context: Context,
         gauges: Arc<Gauges>,
-        samples: Sender<Histogram<u64>>,
+        samples: Sender<Interval>,
     ) -> io::Result<Self> {
         let alarm = Alarm::new(&poll, S::EXACT)?;
         let opener = Opener::new(&context.plan, context.thread, S::STAYS);
