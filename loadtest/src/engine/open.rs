@@ -9,6 +9,7 @@ use super::link::State;
 use super::thread::{End, Scenario, Slot, Thread, token};
 use super::{Link, Nanos, Phase, Plan, now};
 use crate::net;
+use crate::payload::Ledger;
 use crate::wire::{self, Key};
 
 /// How long a thread waits after a failed attempt before the next, where connections are replaced.
@@ -144,7 +145,9 @@ impl<S: Scenario> Thread<S> {
             key: Key::new(nonce),
             started,
         };
-        self.links.insert(Link::new(socket, id, generation, state));
+        let ledger = Ledger::new(id, &self.context.pattern);
+        self.links
+            .insert(Link::new(socket, ledger, generation, state));
         self.opener
             .deadlines
             .push_back((started + self.opener.timeout, token));

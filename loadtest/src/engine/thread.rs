@@ -457,7 +457,7 @@ impl<S: Scenario> Thread<S> {
                 }
                 Ok(Some(event)) => {
                     if let Some(end) = control(&mut self.scenario, link, local, event, context) {
-                        context.count_run();
+                        context.count_right(link);
                         let _ = link.flush(context);
                         return Err(end);
                     }
@@ -465,7 +465,7 @@ impl<S: Scenario> Thread<S> {
                 Err(violation) => return Err(End::Wrong(format!("RFC 6455 broken: {violation}"))),
             }
         }
-        context.count_run();
+        context.count_right(link);
         self.scenario.answered(link, local, context);
         if link.has_output() {
             link.flush(context)?;
