@@ -71,6 +71,19 @@ impl Context {
         self.check_piece(link, data)
     }
 
+    /// Takes an echo off the start of `input`, if it is there, whole and right: what follows, and its
+    /// sequence number.
+    #[inline(always)]
+    pub(super) fn strip<'a>(
+        &mut self,
+        link: &mut Link,
+        input: &'a [u8],
+    ) -> Option<(&'a [u8], u32)> {
+        let rest = link.ledger.strip_next(&self.pattern, input)?;
+        self.right += 1;
+        Some((rest, link.ledger.next().wrapping_sub(1)))
+    }
+
     #[cold]
     fn check_piece(&mut self, link: &mut Link, data: &Data<'_>) -> Option<u32> {
         self.count_right(link);

@@ -6,6 +6,7 @@ use std::io::{self, IoSlice, Write as _};
 use mio::net::TcpStream;
 
 use super::{Context, Nanos};
+use crate::net;
 use crate::payload::{Cursor, Front, Ledger, Pattern};
 use crate::wire::{self, Key, Opcode};
 
@@ -173,9 +174,7 @@ impl Link {
         let mut end = 0;
         let mut cursor = self.ledger.to_send();
         if self.cut > 0 {
-            let whole = pattern.write(out, 0, self.before_to_send(pattern));
-            out.copy_within(self.cut..whole, 0);
-            end = whole - self.cut;
+            end = self.write_rest(pattern, out);
         }
         let mut messages = 0;
         if self.first.is_empty() {
@@ -191,14 +190,23 @@ impl Link {
             &out[..end]
         };
         Write {
-            result: self.socket.write(out),
+            result: net::write(&self.socket, out),
             len: out.len(),
             messages,
             next: cursor,
         }
     }
 
+    /// Puts the rest of the message that was cut to the start of `out`; returns where it ends.
+    #[cold]
+    fn write_rest(&self, pattern: &Pattern, out: &mut [u8]) -> usize {
+        let whole = pattern.write(out, 0, self.before_to_send(pattern));
+        out.copy_within(self.cut..whole, 0);
+        whole - self.cut
+    }
+
     /// Writes large messages from the table.
+    #[inline(never)]
     fn write_large(&mut self, pattern: &Pattern) -> Write {
         let whole = (self.queued as usize).min(MOST_LARGE);
         let mut cursors = [self.ledger.to_send(); MOST_LARGE + 1];
@@ -236,19 +244,8 @@ impl Link {
     #[inline]
     fn written(&mut self, mut written: usize, write: &Write, context: &mut Context) {
         let frame = context.pattern.frame_len();
-        if self.cut > 0 {
-            let rest = (frame - self.cut).min(written);
-            self.cut = (self.cut + rest) % frame;
-            written -= rest;
-        }
-        if !self.first.is_empty() {
-            let first = self.first.len().min(written);
-            written -= first;
-            self.first.drain(..first);
-            if self.first.is_empty() {
-                // Few connections have any at any time.
-                self.first = Vec::new();
-            }
+        if self.cut > 0 || !self.first.is_empty() {
+            written -= self.written_before(written, frame);
         }
         if written == 0 {
             return;
@@ -268,6 +265,23 @@ impl Link {
         if context.stats.measures(context.now) {
             context.stats.sent += u64::from(begun);
         }
+    }
+
+    /// Accounts for what goes before messages that have not begun: how much of `written` it was.
+    #[cold]
+    fn written_before(&mut self, written: usize, frame: usize) -> usize {
+        let mut rest = 0;
+        if self.cut > 0 {
+            rest = (frame - self.cut).min(written);
+            self.cut = (self.cut + rest) % frame;
+        }
+        let first = self.first.len().min(written - rest);
+        self.first.drain(..first);
+        if self.first.is_empty() {
+            // Few connections have any at any time.
+            self.first = Vec::new();
+        }
+        rest + first
     }
 }
 

@@ -1,6 +1,6 @@
 //! A load thread: its event loop and its connections.
 
-use std::io::{self, Read};
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::Sender;
@@ -43,10 +43,14 @@ pub trait Scenario: Send {
     /// costs a system call each.
     const EXACT: bool = false;
 
+    /// Whether messages are echoes. Otherwise [`data`](Self::data) must say what they are.
+    const ECHOES: bool = true;
+
     /// A connection's opening handshake is complete.
     fn opened(&mut self, _link: &mut Link, _local: &mut Self::Local, _context: &mut Context) {}
 
-    /// A piece of a message came; unless overridden, it must be an echo.
+    /// A piece of a message came; unless overridden, it must be an echo. With
+    /// [`ECHOES`](Self::ECHOES) most of those that are right do not come here.
     #[inline]
     fn data(
         &mut self,
@@ -397,7 +401,7 @@ impl<S: Scenario> Thread<S> {
         let Some(key) = self.find(token) else { return };
         for _ in 0..MOST_READS {
             let slot = &mut self.links.slab[key];
-            let read = match slot.link.socket.read(&mut self.buffer) {
+            let read = match net::read(&slot.link.socket, &mut self.buffer) {
                 Ok(0) => {
                     let end = self.stream_ended(key);
                     return self.end(key, end);
@@ -450,6 +454,15 @@ impl<S: Scenario> Thread<S> {
         let mut input = &self.buffer[start..read];
         let context = &mut self.context;
         loop {
+            if S::ECHOES && parser.is_between_messages() {
+                while let Some((rest, sequence)) = context.strip(link, input) {
+                    input = rest;
+                    self.scenario.echoed(link, local, sequence, context);
+                }
+            }
+            if input.is_empty() {
+                break;
+            }
             match parser.next(&mut input) {
                 Ok(None) => break,
                 Ok(Some(wire::Event::Data(data))) => {

@@ -148,6 +148,19 @@ impl Ledger {
         right
     }
 
+    /// Takes the message that is waited for off the start of `input`, if its frame is there, whole
+    /// and right: what follows. If not, `input` must be parsed.
+    #[inline(always)]
+    pub fn strip_next<'a>(&mut self, pattern: &Pattern, input: &'a [u8]) -> Option<&'a [u8]> {
+        if self.sent == self.next {
+            return None;
+        }
+        let rest = pattern.strip(self.expected, input)?;
+        self.next = self.next.wrapping_add(1);
+        self.expected = pattern.after(self.expected);
+        Some(rest)
+    }
+
     /// Takes a piece of a message; says what became of the message once it is whole.
     ///
     /// With [`Verdict::Right`] and [`Verdict::Corrupted`], [`next`](Self::next) may have moved on.

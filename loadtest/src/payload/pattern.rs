@@ -23,6 +23,9 @@ pub struct Pattern {
     masked: Vec<u8>,
     header: [u8; 16],
     header_len: usize,
+    /// The start of an echo's frame in the form that servers nearly always send: its first four
+    /// bytes, which of their bits are its header's, and how long that is; 0 where it is longer.
+    echo: (u32, u32, usize),
     prefix_len: usize,
     /// The bits of a prefix that are the sequence number's.
     lanes: u128,
@@ -71,6 +74,7 @@ impl Pattern {
         let opcode = if text { Opcode::Text } else { Opcode::Binary };
         wire::header(&mut header, opcode, len, KEY);
         let header_len = header.len();
+        let echo = echo_header(&header);
         header.resize(16, 0);
         let prefix_len = len.min(if text { 16 } else { 8 });
         Self {
@@ -80,6 +84,7 @@ impl Pattern {
             masked,
             header: header.try_into().expect("resized to it"),
             header_len,
+            echo,
             prefix_len,
             lanes: spread(u32::MAX, text),
             // 'A' to 'P': one letter for each four bits.
@@ -168,7 +173,7 @@ impl Pattern {
     }
 
     /// Whether `payload`, which must be of the right length, is that of this message.
-    #[inline]
+    #[inline(always)]
     pub fn is(&self, cursor: Cursor, payload: &[u8]) -> bool {
         let prefix = match payload.first_chunk::<16>() {
             Some(chunk) => u128::from_le_bytes(*chunk),
@@ -180,6 +185,19 @@ impl Pattern {
         };
         (prefix ^ (cursor.code + self.letters)) & self.told == 0
             && payload[self.prefix_len..] == *self.body(cursor)
+    }
+
+    /// If `input` begins with the frame of this message as servers nearly always send it: what
+    /// follows.
+    #[inline(always)]
+    pub fn strip<'a>(&self, cursor: Cursor, input: &'a [u8]) -> Option<&'a [u8]> {
+        let (header, mask, header_len) = self.echo;
+        let first = u32::from_le_bytes(*input.first_chunk()?);
+        if first & mask != header || header_len == 0 {
+            return None;
+        }
+        let (payload, rest) = input[header_len..].split_at_checked(self.len)?;
+        self.is(cursor, payload).then_some(rest)
     }
 
     /// How many bytes of a message tell its sequence number and connection.
@@ -240,6 +258,21 @@ impl Cursor {
     }
 }
 
+/// The start of the frame that answers the one with this header.
+fn echo_header(header: &[u8]) -> (u32, u32, usize) {
+    let len = header.len() - KEY.len();
+    let mut first = [0; 4];
+    let mut mask = [0; 4];
+    if len > first.len() {
+        return (0, 0, 0);
+    }
+    first[..len].copy_from_slice(&header[..len]);
+    // Not masked.
+    first[1] &= 0x7f;
+    mask[..len].fill(0xff);
+    (u32::from_le_bytes(first), u32::from_le_bytes(mask), len)
+}
+
 /// Four bits of `x`, or eight, in every second byte, from the low end.
 fn spread(x: u32, by_four: bool) -> u128 {
     let width = if by_four { 4 } else { 8 };
@@ -281,6 +314,35 @@ mod tests {
                 assert_eq!(frame[3..end], [front.bytes(), body].concat());
             }
         }
+    }
+
+    #[test]
+    fn an_echo_is_stripped_off() {
+        for (len, header) in [
+            (3, &[0x81, 3][..]),
+            (125, &[0x81, 125]),
+            (126, &[0x81, 126, 0, 126]),
+            (0xffff, &[0x81, 126, 0xff, 0xff]),
+        ] {
+            let pattern = Pattern::new(len, true);
+            let cursor = pattern.cursor(5, 6);
+            let mut frame = header.to_vec();
+            frame.extend_from_slice(&pattern.prefix(cursor));
+            frame.extend_from_slice(pattern.body(cursor));
+            let end = frame.len();
+            assert_eq!(pattern.strip(cursor, &frame), Some(&[][..]));
+            frame.push(9);
+            assert_eq!(pattern.strip(cursor, &frame), Some(&[9][..]));
+            assert_eq!(pattern.strip(cursor, &frame[..end - 1]), None);
+            assert_eq!(pattern.strip(pattern.after(cursor), &frame), None);
+            for i in 0..end.min(200) {
+                frame[i] ^= 0x10;
+                assert_eq!(pattern.strip(cursor, &frame), None, "{i}");
+                frame[i] ^= 0x10;
+            }
+        }
+        let long = Pattern::new(0x1_0000, false);
+        assert_eq!(long.strip(long.cursor(0, 0), &[0; 0x1_0010]), None);
     }
 
     #[test]
