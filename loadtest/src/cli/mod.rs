@@ -35,7 +35,7 @@ enum Command {
     Rate(RateFlags),
     /// Open connections and hold them
     Idle(IdleFlags),
-    /// Open connections, as many per second as the server takes
+    /// Open connections, as many per second as the server takes, and reset each at once
     Handshake(HandshakeFlags),
     /// Connect, exchange some messages, leave, over and over
     Churn(ChurnFlags),
