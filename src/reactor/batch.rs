@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 
 use bytes::Bytes;
 
-use crate::connection::{CloseReason, OWNED_FROM, Replies, Target, weight};
-use crate::protocol::{CloseCode, MessageKind, Payload};
+use crate::connection::{Body, CloseReason, OWNED_FROM, Replies, Target, weight};
+use crate::protocol::{CloseCode, MessageKind};
 
 /// Memory of a batch that is kept when it is recycled.
 const KEPT_ARENA: usize = 512 * 1024;
@@ -112,14 +112,13 @@ impl Batch {
         }
     }
 
-    pub(super) fn message(&mut self, to: &Target, kind: MessageKind, payload: Payload<'_>) {
-        let entry = match payload {
-            Payload::Borrowed(bytes) if bytes.len() < OWNED_FROM => {
+    pub(super) fn message(&mut self, to: &Target, kind: MessageKind, body: Body<'_>) {
+        let entry = match body {
+            Body::Borrowed(bytes) if bytes.len() < OWNED_FROM => {
                 self.arena.extend_from_slice(bytes);
                 Entry::Small(kind, self.arena.len() as u32)
             }
-            Payload::Borrowed(bytes) => self.large(kind, Bytes::copy_from_slice(bytes)),
-            Payload::Owned(bytes) => self.large(kind, bytes.into()),
+            body => self.large(kind, body.into_bytes()),
         };
         self.push(to, entry);
     }

@@ -13,8 +13,8 @@ use crossbeam_channel::Sender;
 
 use super::batch::{Batch, Rare};
 use super::inbox::Inbox;
-use crate::connection::{CloseReason, Delivery, Replies, Target, Tick};
-use crate::protocol::{CloseCode, MessageKind, Payload, Request, UpgradeRequest};
+use crate::connection::{Body, CloseReason, Delivery, Replies, Target, Tick};
+use crate::protocol::{CloseCode, MessageKind, Request, UpgradeRequest};
 
 /// Batches of one reactor that are with one worker at most.
 const IN_FLIGHT: usize = 4;
@@ -193,9 +193,9 @@ impl Delivery for Dispatch {
     }
 
     #[inline]
-    fn message(&mut self, to: &Target, kind: MessageKind, payload: Payload<'_>) {
+    fn message(&mut self, to: &Target, kind: MessageKind, body: Body<'_>) {
         let lane = self.lane(to);
-        lane.message(to, kind, payload);
+        lane.message(to, kind, body);
         if lane.bytes() >= FULL {
             self.full = Some(usize::from(to.worker));
         }

@@ -9,6 +9,8 @@ pub(crate) struct Inspection {
     pub(crate) connections: Vec<connection::Inspection>,
     /// What the memory account says.
     pub(crate) memory: usize,
+    /// What of it is spare buffers.
+    pub(crate) spares: usize,
     /// Items nobody has taken from the inbox.
     pub(crate) has_inbox: bool,
     /// Connections on the list of those that wait for a worker.
@@ -29,6 +31,7 @@ impl<S: Sys, D: Handoff> Reactor<S, D> {
         Inspection {
             connections: connections.collect(),
             memory: self.cx.account.held(),
+            spares: self.cx.spares(),
             has_inbox: !self.inbox.is_empty(),
             waiting: self.waiting.len(),
             lanes_rest: true,

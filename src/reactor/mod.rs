@@ -131,6 +131,7 @@ impl<S: Sys, D: Handoff> Reactor<S, D> {
         self.write_dirty();
         self.accept();
         self.cx.delivery.flush(now);
+        self.cx.tend(self.draining.is_some());
         self.publish();
         self.next()
     }
@@ -529,8 +530,8 @@ impl<S: Sys, D: Handoff> Reactor<S, D> {
         if let Some(Some(deadline)) = self.draining {
             at = Some(deadline.earlier(at));
         }
-        if let Some(deadline) = self.cx.delivery.deadline() {
-            at = Some(deadline.earlier(at));
+        for deadline in [self.cx.delivery.deadline(), self.cx.deadline()] {
+            at = deadline.map(|deadline| deadline.earlier(at)).or(at);
         }
         at.map_or(Next::WhenReady, Next::At)
     }
