@@ -9,10 +9,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crossbeam_channel::Sender;
-
 use super::batch::{Batch, Rare};
 use super::inbox::Inbox;
+use super::queue::Queue;
 use crate::connection::{Body, CloseReason, Delivery, Replies, Target, Tick};
 use crate::protocol::{CloseCode, MessageKind, Request, UpgradeRequest};
 
@@ -51,7 +50,7 @@ pub(crate) type Load = Arc<AtomicUsize>;
 
 /// The way to one worker.
 pub(crate) struct Lane {
-    sender: Sender<Box<Batch>>,
+    queue: Queue,
     load: Load,
     filling: Box<Batch>,
     // A box moves between threads as one word.
@@ -105,14 +104,14 @@ impl Dispatch {
     /// every reactor.
     pub(crate) fn new(
         reactor: u16,
-        workers: impl IntoIterator<Item = (Sender<Box<Batch>>, Load)>,
+        workers: impl IntoIterator<Item = (Queue, Load)>,
         inbox: Arc<Inbox>,
         now: Tick,
     ) -> Self {
-        let lane = |(worker, (sender, load)): (usize, (Sender<Box<Batch>>, Load))| {
+        let lane = |(worker, (queue, load)): (usize, (Queue, Load))| {
             let batch = || Box::new(Batch::new(reactor, worker as u16));
             Lane {
-                sender,
+                queue,
                 load,
                 filling: batch(),
                 spare: (0..IN_FLIGHT).map(|_| batch()).collect(),
@@ -152,7 +151,7 @@ impl Dispatch {
         lane.lean = false;
         let batch = std::mem::replace(&mut lane.filling, spare);
         // There is room for every batch there is; without a receiver the server is ending.
-        if lane.sender.try_send(batch).is_err() {
+        if lane.queue.send(batch).is_err() {
             log::debug!("worker {worker} has ended");
         }
     }
@@ -282,7 +281,7 @@ impl Drop for Dispatch {
         for lane in &mut self.lanes {
             if !lane.filling.is_empty() {
                 let batch = std::mem::take(&mut lane.filling);
-                let _ = lane.sender.try_send(batch);
+                let _ = lane.queue.send(batch);
             }
         }
     }

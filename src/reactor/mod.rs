@@ -10,6 +10,7 @@ mod dispatch;
 mod inbox;
 #[cfg(all(test, not(loom)))]
 mod inspect;
+mod queue;
 mod shell;
 mod stats;
 mod wheel;
@@ -31,6 +32,7 @@ pub(crate) use inbox::{Inbox, Item, Wake};
 pub(crate) use inbox::{Poll, check};
 #[cfg(all(test, not(loom)))]
 pub(crate) use inspect::Inspection;
+pub(crate) use queue::{Queue, take};
 pub(crate) use shell::{Shell, pin};
 pub(crate) use stats::Stats;
 
