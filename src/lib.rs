@@ -61,7 +61,9 @@
 //! - A connection that waits for nothing holds no buffer: its cold state is boxed, made when needed
 //!   and freed when empty. Bytes held are charged to the reactor's memory account.
 //! - Memory follows what was received, never what was declared; everything a peer can make us hold
-//!   has a limit.
+//!   has a limit. The buffer of a large message is kept for the next (`connection/spares.rs`),
+//!   which may have all of it at once while little is held; that too is bounded and charged, and
+//!   ends when no large message comes for a second.
 //! - A token is a slot and its generation: what comes too late misses and never meets a stranger.
 //! - A deadline that moves later costs nothing; one that comes nearer marks its connection.
 //! - No thread ever blocks to send to a reactor: its inbox is bounded and says when it is full.
