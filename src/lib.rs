@@ -68,6 +68,7 @@
 
 mod connection;
 mod http;
+mod pages;
 pub mod protocol;
 mod reactor;
 mod server;
