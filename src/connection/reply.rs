@@ -221,6 +221,20 @@ impl Replies {
 
     #[inline]
     fn frame(&mut self, opcode: Opcode, payload: &[u8]) {
+        // With room for all of it no call can come between the two parts.
+        let room = self.arena.capacity() - self.arena.len();
+        if let Some(header) = FrameHeader::short(opcode, payload.len())
+            && header.len() + payload.len() <= room
+        {
+            self.arena.extend_from_slice(&header);
+            self.arena.extend_from_slice(payload);
+        } else {
+            self.general_frame(opcode, payload);
+        }
+    }
+
+    #[inline(never)]
+    fn general_frame(&mut self, opcode: Opcode, payload: &[u8]) {
         let mut header = [0; FrameHeader::MAX_LEN];
         let header_len = FrameHeader {
             fin: true,
@@ -229,11 +243,8 @@ impl Replies {
             payload_len: payload.len() as u64,
         }
         .encode(&mut header);
-        let start = self.arena.len();
-        self.arena.reserve(header.len() + payload.len());
-        // A copy of a length that is known before needs no call.
-        self.arena.extend_from_slice(&header);
-        self.arena.truncate(start + header_len);
+        self.arena.reserve(header_len + payload.len());
+        self.arena.extend_from_slice(&header[..header_len]);
         self.arena.extend_from_slice(payload);
     }
 
