@@ -15,7 +15,7 @@ const ALIGN: usize = 16;
 /// that have been written to are memory. A multiple of every page size there is.
 const MAPPED: usize = 64 * 1024;
 
-/// Like a `Vec`, but no longer than it needs to be in memory that outlives it.
+/// Like a `Vec`; when it is dropped, its pages are the system's again.
 pub(crate) struct Pages<T> {
     start: NonNull<T>,
     len: usize,
@@ -72,6 +72,8 @@ impl<T> Pages<T> {
     }
 
     /// Gives back memory beyond room for about `capacity` elements, and for those there are.
+    #[cold]
+    #[inline(never)]
     pub(crate) fn shrink_to(&mut self, capacity: usize) {
         let wanted = Self::size(capacity.max(self.len));
         if self.capacity > 0 && wanted < Self::size(self.capacity) {

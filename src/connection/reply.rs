@@ -141,8 +141,9 @@ pub(crate) struct Replies {
     event: (usize, usize),
 }
 
-/// Arena capacity kept from one turn to the next.
-const KEPT_ARENA: usize = 256 * 1024;
+/// Arena capacity kept from one turn to the next: what answers a full batch lies in a mapping of
+/// twice its size at most.
+const KEPT_ARENA: usize = 512 * 1024;
 
 impl Replies {
     /// Starts (or goes on with) the group of one connection.
@@ -233,6 +234,7 @@ impl Replies {
         }
     }
 
+    /// Any frame but a fragment.
     #[inline(never)]
     fn general_frame(&mut self, opcode: Opcode, payload: &[u8]) {
         let mut header = [0; FrameHeader::MAX_LEN];
@@ -252,7 +254,7 @@ impl Replies {
     #[inline(never)]
     fn owned(&mut self, kind: MessageKind, body: Body<'_>) {
         if body.as_bytes().len() < OWNED_FROM {
-            self.frame(kind.opcode(), body.as_bytes());
+            self.general_frame(kind.opcode(), body.as_bytes());
         } else {
             let frame = OutFrame::new(kind.opcode(), body.into_bytes());
             self.apart += frame.len();
