@@ -69,7 +69,7 @@
 
 mod connection;
 mod http;
-mod pages;
+mod mapped_vec;
 pub mod protocol;
 mod reactor;
 mod server;

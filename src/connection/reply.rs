@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use crate::pages::Pages;
+use crate::mapped_vec::MappedVec;
 use crate::protocol::{CloseCode, CloseFrame, FrameHeader, MessageKind, Opcode};
 use crate::transport::Token;
 
@@ -125,9 +125,9 @@ pub(crate) struct Answer<'a> {
 /// Replies under construction: groups of operations over one arena of encoded bytes.
 #[derive(Default)]
 pub(crate) struct Replies {
-    arena: Pages<u8>,
-    ops: Pages<Op>,
-    groups: Pages<Group>,
+    arena: MappedVec<u8>,
+    ops: MappedVec<Op>,
+    groups: MappedVec<Group>,
     /// Whose group is under construction; nobody's only as long as there is no group at all.
     current: Option<Token>,
     /// How far the current group's operations reach in the arena. What lies behind becomes an

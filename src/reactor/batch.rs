@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use bytes::Bytes;
 
 use crate::connection::{CloseReason, OWNED_FROM, Replies, Target, weight};
-use crate::pages::Pages;
+use crate::mapped_vec::MappedVec;
 use crate::protocol::{CloseCode, MessageKind, Payload};
 
 /// Memory of a batch that is kept when it is recycled.
@@ -56,14 +56,14 @@ pub(crate) struct Batch {
     reactor: u16,
     /// The worker it is filled for.
     pub(super) worker: u16,
-    arena: Pages<u8>,
+    arena: MappedVec<u8>,
     /// Bytes of large messages.
     apart: usize,
-    groups: Pages<Group>,
-    entries: Pages<Entry>,
+    groups: MappedVec<Group>,
+    entries: MappedVec<Entry>,
     large: Vec<Bytes>,
     /// Each is taken out where it is.
-    rare: Pages<Option<Rare>>,
+    rare: MappedVec<Option<Rare>>,
     pub(crate) replies: Replies,
 }
 

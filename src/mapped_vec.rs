@@ -16,7 +16,7 @@ const ALIGN: usize = 16;
 const MAPPED: usize = 64 * 1024;
 
 /// Like a `Vec`; when it is dropped, its pages are the system's again.
-pub(crate) struct Pages<T> {
+pub(crate) struct MappedVec<T> {
     start: NonNull<T>,
     len: usize,
     /// Elements there is room for; [`size`](Self::size) knows the bytes that were taken for them.
@@ -24,9 +24,9 @@ pub(crate) struct Pages<T> {
 }
 
 // SAFETY: the elements are owned, and nothing else refers to the memory.
-unsafe impl<T: Send> Send for Pages<T> {}
+unsafe impl<T: Send> Send for MappedVec<T> {}
 
-impl<T> Pages<T> {
+impl<T> MappedVec<T> {
     /// A list without any memory.
     pub(crate) const fn new() -> Self {
         const {
@@ -163,7 +163,7 @@ unsafe fn give_back(memory: NonNull<u8>, bytes: usize) {
     }
 }
 
-impl<T: Copy> Pages<T> {
+impl<T: Copy> MappedVec<T> {
     #[inline]
     pub(crate) fn extend_from_slice(&mut self, elements: &[T]) {
         self.reserve(elements.len());
@@ -177,13 +177,13 @@ impl<T: Copy> Pages<T> {
     }
 }
 
-impl<T> Default for Pages<T> {
+impl<T> Default for MappedVec<T> {
     fn default() -> Self {
         Self::new()
     }
 }
 
-impl<T> Deref for Pages<T> {
+impl<T> Deref for MappedVec<T> {
     type Target = [T];
 
     #[inline]
@@ -193,7 +193,7 @@ impl<T> Deref for Pages<T> {
     }
 }
 
-impl<T> DerefMut for Pages<T> {
+impl<T> DerefMut for MappedVec<T> {
     #[inline]
     fn deref_mut(&mut self) -> &mut [T] {
         // SAFETY: as above, and nothing else refers to them.
@@ -201,7 +201,7 @@ impl<T> DerefMut for Pages<T> {
     }
 }
 
-impl<T> Drop for Pages<T> {
+impl<T> Drop for MappedVec<T> {
     fn drop(&mut self) {
         self.clear();
         if self.capacity > 0 {
@@ -220,7 +220,7 @@ mod tests {
     #[test]
     fn what_is_pushed_stays_while_the_memory_grows_and_shrinks() {
         // A size that no power of two is a multiple of.
-        let mut list = Pages::new();
+        let mut list = MappedVec::new();
         for n in 0..100_000_u64 {
             list.push([n, !n, n]);
         }
@@ -238,7 +238,7 @@ mod tests {
 
     #[test]
     fn slices_of_any_length_are_appended() {
-        let mut list = Pages::new();
+        let mut list = MappedVec::new();
         let mut model = Vec::new();
         for length in [0, 1, 254, 1, 0, 1, MAPPED - 257, 1, 5 * MAPPED] {
             let piece: Vec<u8> = (0..length).map(|at| (at ^ length) as u8).collect();
@@ -251,7 +251,7 @@ mod tests {
     #[test]
     fn every_element_is_dropped_once() {
         let shared = Rc::new(());
-        let mut list = Pages::new();
+        let mut list = MappedVec::new();
         for _ in 0..10 {
             list.push(Rc::clone(&shared));
         }
@@ -264,7 +264,7 @@ mod tests {
 
     #[test]
     fn a_list_without_elements_has_no_memory() {
-        let mut list = Pages::<u32>::new();
+        let mut list = MappedVec::<u32>::new();
         list.extend_from_slice(&[]);
         list.clear();
         list.shrink_to(0);
