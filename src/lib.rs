@@ -20,7 +20,7 @@
 //! | [`services`] | the built-in endpoints, written against the public API only |
 //! | [`testing`] | a reactor with virtual sockets and virtual time |
 //!
-//! `sync` is what queues between threads are made of, and `pages` what batches and replies are made
+//! `sync` is what queues between threads are made of, and `mapped_vec` what batches and replies are made
 //! of. `main.rs` and `cli` are the binary: flags, signals, the descriptor limit.
 //!
 //! # The path of a message
