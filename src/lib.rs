@@ -20,7 +20,8 @@
 //! | [`services`] | the built-in endpoints, written against the public API only |
 //! | [`testing`] | a reactor with virtual sockets and virtual time |
 //!
-//! `main.rs` and `cli` are the binary: flags, signals, the descriptor limit.
+//! `sync` is what queues between threads are made of, and `mapped_vec` what batches and replies are made
+//! of. `main.rs` and `cli` are the binary: flags, signals, the descriptor limit.
 //!
 //! # The path of a message
 //!
@@ -70,6 +71,7 @@
 
 mod connection;
 mod http;
+mod mapped_vec;
 pub mod protocol;
 mod reactor;
 mod server;

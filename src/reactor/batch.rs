@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use bytes::Bytes;
 
 use crate::connection::{Body, CloseReason, OWNED_FROM, Replies, Target, weight};
+use crate::mapped_vec::MappedVec;
 use crate::protocol::{CloseCode, MessageKind};
 
 /// Memory of a batch that is kept when it is recycled.
@@ -55,13 +56,14 @@ pub(crate) struct Batch {
     reactor: u16,
     /// The worker it is filled for.
     pub(super) worker: u16,
-    arena: Vec<u8>,
+    arena: MappedVec<u8>,
     /// Bytes of large messages.
     apart: usize,
-    groups: Vec<Group>,
-    entries: Vec<Entry>,
+    groups: MappedVec<Group>,
+    entries: MappedVec<Entry>,
     large: Vec<Bytes>,
-    rare: Vec<Rare>,
+    /// Each is taken out where it is.
+    rare: MappedVec<Option<Rare>>,
     pub(crate) replies: Replies,
 }
 
@@ -143,7 +145,7 @@ impl Batch {
     }
 
     pub(super) fn rare(&mut self, to: &Target, rare: Rare) {
-        self.rare.push(rare);
+        self.rare.push(Some(rare));
         self.push(to, Entry::Rare(self.arena.len() as u32));
     }
 
@@ -165,10 +167,10 @@ impl Batch {
     /// leaves the events empty, with their memory.
     pub(crate) fn deliver(&mut self, consumer: &mut impl Consumer) {
         let mut large = self.large.drain(..);
-        let mut rare = self.rare.drain(..);
+        let mut rare = self.rare.iter_mut();
         let mut at = 0;
         let mut start = 0;
-        for Group { to, end } in &self.groups {
+        for Group { to, end } in self.groups.iter() {
             let end = *end as usize;
             let mut small = Small {
                 entries: &self.entries[at..end],
@@ -192,7 +194,8 @@ impl Batch {
                     Entry::Timer(epoch) => Event::Timer(epoch),
                     Entry::Drain => Event::Drain,
                     Entry::Rare(end) => {
-                        let event = rare.next().expect("each rare entry has its event");
+                        let event = rare.next().and_then(Option::take);
+                        let event = event.expect("each rare entry has its event");
                         Event::Rare(event, small.bytes(end))
                     }
                 };
@@ -202,7 +205,7 @@ impl Batch {
             start = small.start;
         }
         drop(large);
-        drop(rare);
+        self.rare.clear();
         self.groups.clear();
         self.entries.clear();
         self.arena.clear();

@@ -25,7 +25,7 @@ pub(crate) const BATCHES: usize = IN_FLIGHT + 1;
 const FULL: usize = 256 * 1024;
 /// Ticks (milliseconds) after which a worker that returns nothing is reported as stuck.
 const STUCK_AFTER: u32 = 5_000;
-/// Ticks after which a lane without traffic gives the memory of its batches back.
+/// Ticks after which a lane without traffic gives the memory of its batches back to the system.
 const QUIET_AFTER: u32 = 1_000;
 
 /// How a reactor gets back what handlers answer.
