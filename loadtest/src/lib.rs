@@ -20,4 +20,5 @@
 //! | `compare` | several servers in one run: starting, pinning, rounds, medians |
 //! | `cli` | flags |
 
+pub mod compare;
 pub mod report;

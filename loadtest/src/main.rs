@@ -1,3 +1,18 @@
 //! The `loadtest` binary.
 
-fn main() {}
+use std::process::ExitCode;
+
+use clap::Parser;
+
+/// A load generator for WebSocket servers that checks every message it gets back.
+#[derive(Parser)]
+#[command(version)]
+enum Cli {
+    Compare(loadtest::compare::Flags),
+}
+
+fn main() -> ExitCode {
+    match Cli::parse() {
+        Cli::Compare(flags) => loadtest::compare::run(&flags),
+    }
+}
