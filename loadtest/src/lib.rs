@@ -14,7 +14,7 @@
 //! | `payload` | what a message says: connection, sequence number and a pattern; and whether what came back is the same |
 //! | `net` | target URLs, source addresses, sockets |
 //! | [`report`] | what a run found, and its shapes: table, JSON, hgrm, HTML, thresholds |
-//! | `watch` | the server's process, this process, the kernel's socket memory |
+//! | [`watch`] | the server's process, this process, the kernel's socket memory |
 //! | `engine` | load threads: one mio event loop each, with thousands of connections |
 //! | `scenario` | what the connections do: one file for each subcommand |
 //! | `compare` | several servers in one run: starting, pinning, rounds, medians |
@@ -22,3 +22,4 @@
 
 pub mod compare;
 pub mod report;
+pub mod watch;

@@ -20,7 +20,7 @@ pub(crate) fn svg(comparison: &Comparison) -> Option<String> {
     Some(plot::standalone(&plot::bars(
         TITLE,
         &groups,
-        Unit::Times,
+        Unit::Ratio,
         Length::PerGroup,
         WIDTH,
     )))

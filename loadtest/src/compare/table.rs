@@ -301,8 +301,8 @@ pub(crate) fn number(value: f64) -> String {
 fn draw(grid: &Grid, style: Style) -> String {
     let mut table = Table::new();
     match style {
-        Style::Terminal => table.load_preset(presets::UTF8_FULL_CONDENSED),
-        Style::Markdown => table.load_preset(presets::ASCII_MARKDOWN),
+        Style::Terminal => table.load_style(presets::UTF8_HORIZONTAL_ONLY),
+        Style::Markdown => table.load_style(presets::ASCII_MARKDOWN),
     };
     table.set_content_arrangement(ContentArrangement::Disabled);
     table.set_header(&grid.header);

@@ -1,5 +1,16 @@
 //! What a run found. The JSON of `--json` is this, field by field.
 
+pub mod format;
+pub mod hgrm;
+pub mod html;
+pub mod json;
+pub mod output;
+pub mod plot;
+pub mod progress;
+pub mod quantiles;
+pub mod require;
+pub mod summary;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
@@ -142,7 +153,8 @@ pub struct ServerUse {
     pub memory_after: u64,
     /// `(memory_after - memory_before) / connections open`.
     pub memory_per_connection: Option<f64>,
-    /// The most kernel memory that sockets of this network namespace used at any sample, from `/proc/net/sockstat`.
+    /// The most kernel memory that TCP buffers used at any sample, from `/proc/net/sockstat`; the
+    /// kernel counts them for the whole machine, the client's own included.
     pub kernel_socket_memory: u64,
 }
 
