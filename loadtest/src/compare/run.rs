@@ -9,7 +9,7 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::build::{Builder, Launch};
-use super::cell::{self, Cell, Metric, Placement};
+use super::cell::{self, Cell, Metric};
 use super::flags::Flags;
 use super::isolate;
 use super::machine::Machine;
@@ -49,7 +49,7 @@ fn cannot(error: &str) -> ExitCode {
     ExitCode::from(2)
 }
 
-/// A server that takes part, with where it comes in the list of all.
+/// A server that takes part.
 struct Entrant {
     contender: Contender,
     launch: Launch,
@@ -414,6 +414,7 @@ fn judge(flags: &Flags, comparison: &Comparison) -> ExitCode {
 
 #[cfg(test)]
 mod tests {
+    use super::super::cell::Placement;
     use super::*;
     use clap::Parser;
 
