@@ -81,12 +81,18 @@ impl Process {
         Pid::from_child(&self.child)
     }
 
-    /// The last line of its standard error, if it printed one.
+    /// The last line of its standard error that says `error`, else the last one.
     fn last_words(&self) -> Option<String> {
         let errors = self.errors.lock().unwrap_or_else(PoisonError::into_inner);
         let text = String::from_utf8_lossy(&errors);
-        let line = text.lines().rev().find(|line| !line.trim().is_empty())?;
-        Some(line.trim().chars().take(200).collect())
+        let mut lines = text
+            .lines()
+            .rev()
+            .map(str::trim)
+            .filter(|line| !line.is_empty());
+        let last = lines.clone().next();
+        let line = lines.find(|line| line.starts_with("error")).or(last)?;
+        Some(line.chars().take(200).collect())
     }
 
     /// Whether it ended, without reaping it: so long its pid and group are nobody else's.
@@ -365,8 +371,14 @@ mod tests {
 
     #[test]
     fn a_server_that_ends_says_why() {
-        let error = start("echo port in use >&2; exit 3", soon()).unwrap_err();
+        let error = start("echo hm >&2; echo port in use >&2; exit 3", soon()).unwrap_err();
         assert!(error.contains("exit status: 3: port in use"), "{error}");
+        let script = "echo error: no such flag >&2; echo usage: server >&2; exit 2";
+        let error = start(script, soon()).unwrap_err();
+        assert!(
+            error.ends_with("exit status: 2: error: no such flag"),
+            "{error}"
+        );
     }
 
     #[test]

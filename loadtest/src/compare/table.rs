@@ -91,14 +91,9 @@ fn preface(comparison: &Comparison) -> String {
         .map(|(name, value)| format!("{name} {value}"))
         .collect();
     let _ = writeln!(text, "; {}.", settings.join(", "));
-    let versions: Vec<String> = comparison
-        .servers
-        .iter()
-        .filter(|server| server.left_out.is_none() && !server.version.is_empty())
-        .map(|server| format!("{} ({})", server.name, server.version))
-        .collect();
+    let versions = versions(comparison);
     if !versions.is_empty() {
-        let _ = writeln!(text, "Servers: {}.", versions.join(", "));
+        let _ = writeln!(text, "Servers: {}.", versions.join("; "));
     }
     for server in &comparison.servers {
         if let Some(why) = &server.left_out {
@@ -106,6 +101,29 @@ fn preface(comparison: &Comparison) -> String {
         }
     }
     text
+}
+
+/// Such as `bun 1.4.5 (bun)`: each version once, with the servers it is of.
+fn versions(comparison: &Comparison) -> Vec<String> {
+    let mut versions: Vec<(&str, Vec<&str>)> = Vec::new();
+    for server in comparison
+        .servers
+        .iter()
+        .filter(|server| server.left_out.is_none())
+    {
+        match versions
+            .iter_mut()
+            .find(|(version, _)| *version == server.version)
+        {
+            _ if server.version.is_empty() => {}
+            Some((_, names)) => names.push(&server.name),
+            None => versions.push((&server.version, vec![&server.name])),
+        }
+    }
+    versions
+        .iter()
+        .map(|(version, names)| format!("{version} ({})", names.join(", ")))
+        .collect()
 }
 
 fn legend(comparison: &Comparison) -> String {
@@ -301,7 +319,7 @@ pub(crate) fn number(value: f64) -> String {
 fn draw(grid: &Grid, style: Style) -> String {
     let mut table = Table::new();
     match style {
-        Style::Terminal => table.load_style(presets::UTF8_HORIZONTAL_ONLY),
+        Style::Terminal => table.load_style(presets::UTF8_FULL_CONDENSED),
         Style::Markdown => table.load_style(presets::ASCII_MARKDOWN),
     };
     table.set_content_arrangement(ContentArrangement::Disabled);
@@ -456,6 +474,15 @@ mod tests {
                 "ws", "failed", "failed", "failed", "failed", "failed", "unsure"
             ]
         );
+    }
+
+    #[test]
+    fn each_version_is_named_once() {
+        let mut comparison = comparison();
+        for (server, version) in comparison.servers.iter_mut().zip(["x 1", "", "x 1", "y 2"]) {
+            server.version = version.into();
+        }
+        assert_eq!(versions(&comparison), ["x 1 (sockeye-inline, ws)"]);
     }
 
     #[test]
