@@ -6,7 +6,7 @@ use std::process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions};
@@ -49,6 +49,8 @@ impl Interrupt {
 pub(crate) struct Process {
     child: Child,
     errors: Arc<Mutex<Vec<u8>>>,
+    /// Reads `errors`.
+    reader: JoinHandle<()>,
     reaped: bool,
 }
 
@@ -64,12 +66,14 @@ impl Process {
         let mut child = on_core(core, || command.spawn())?;
         let output = child.stdout.take().expect("standard output is piped");
         let stderr = child.stderr.take().expect("standard error is piped");
+        let errors = Arc::default();
+        let reader = keep_tail(stderr, Arc::clone(&errors));
         let process = Process {
             child,
-            errors: Arc::default(),
+            errors,
+            reader,
             reaped: false,
         };
-        keep_tail(stderr, Arc::clone(&process.errors));
         Ok((process, output))
     }
 
@@ -129,6 +133,11 @@ impl Process {
         let status = self
             .reap()
             .map_or_else(|error| error.to_string(), |status| status.to_string());
+        // It has ended, but what it said may still be on its way.
+        let patience = Instant::now() + 10 * LOOK;
+        while !self.reader.is_finished() && Instant::now() < patience {
+            thread::sleep(Duration::from_millis(1));
+        }
         match self.last_words() {
             Some(words) => format!("{status}: {words}"),
             None => status,
@@ -295,7 +304,7 @@ fn listening(stdout: ChildStdout) -> Receiver<String> {
     receiver
 }
 
-fn keep_tail(mut stderr: ChildStderr, tail: Arc<Mutex<Vec<u8>>>) {
+fn keep_tail(mut stderr: ChildStderr, tail: Arc<Mutex<Vec<u8>>>) -> JoinHandle<()> {
     thread::spawn(move || {
         let mut piece = [0; 1024];
         while let Ok(n @ 1..) = stderr.read(&mut piece) {
@@ -304,7 +313,7 @@ fn keep_tail(mut stderr: ChildStderr, tail: Arc<Mutex<Vec<u8>>>) {
             let excess = tail.len().saturating_sub(TAIL);
             tail.drain(..excess);
         }
-    });
+    })
 }
 
 /// The cores this thread may run on.
