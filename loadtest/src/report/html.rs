@@ -11,7 +11,7 @@ use super::summary::{self, Section};
 use super::{Report, Sample, output};
 
 const CHART: (u32, u32) = (620, 250);
-const WIDE_CHART: (u32, u32) = (1272, 300);
+const WIDE_CHART: (u32, u32) = (1272, 280);
 
 /// Writes the page to a file, or to standard output if the path is `-`.
 pub fn write(report: &Report, path: &Path) -> io::Result<()> {
@@ -111,19 +111,21 @@ fn charts(report: &Report) -> Vec<Markup> {
             plot::percentiles(&curves, WIDE_CHART),
         ));
     }
-    let mut over_time = |title, unit, lines: Vec<Line<'_>>| {
+    let mut over_time = |title, wide: bool, unit, lines: Vec<Line<'_>>| {
+        let size = if wide { WIDE_CHART } else { CHART };
         // One point is no line.
         if lines.iter().any(|line| line.points.len() > 1) {
             charts.push(figure(
                 title,
-                false,
-                plot::lines(&lines, Unit::Seconds, unit, CHART),
+                wide,
+                plot::lines(&lines, Unit::Seconds, unit, size),
             ));
         }
     };
     if series.iter().any(|sample| sample.messages_per_second > 0.0) {
         over_time(
             "Throughput",
+            true,
             Unit::Rate,
             vec![line("messages", series, |s| Some(s.messages_per_second))],
         );
@@ -131,21 +133,25 @@ fn charts(report: &Report) -> Vec<Markup> {
     let medians = line("median", series, |s| s.p50_us);
     over_time(
         "Latency",
+        false,
         Unit::Micros,
         vec![medians, line("p99", series, |s| s.p99_us)],
     );
     over_time(
         "Connections open",
+        false,
         Unit::Count,
         vec![line("open", series, |s| Some(s.connections as f64))],
     );
     over_time(
         "Server memory, resident",
+        false,
         Unit::Bytes,
         vec![line("memory", series, |s| Some(s.server_memory? as f64))],
     );
     over_time(
         "Server CPU, of one core",
+        false,
         Unit::Share,
         vec![line("CPU", series, |s| s.server_cpu)],
     );
@@ -198,7 +204,7 @@ fn figure(title: &str, wide: bool, svg: String) -> Markup {
 
 fn table(section: &Section) -> Markup {
     html! {
-        section.long[section.columns.len() > 4] {
+        section.long[section.columns.len() > 5] {
             table {
                 thead {
                     tr {

@@ -363,20 +363,24 @@ mod tests {
     use crate::report::{Latency, ServerUse};
 
     fn report() -> Report {
-        let mut report = Report::default();
-        report.latency = Some(Latency {
-            raw: Quantiles {
-                count: 9,
-                p99: 1000.0,
-                p999: 4000.0,
-                ..Quantiles::default()
-            },
-            corrected: Some(Quantiles {
-                count: 9,
-                p99: 7000.0,
-                ..Quantiles::default()
+        let corrected = Quantiles {
+            count: 9,
+            p99: 7000.0,
+            ..Quantiles::default()
+        };
+        let raw = Quantiles {
+            count: 9,
+            p99: 1000.0,
+            p999: 4000.0,
+            ..Quantiles::default()
+        };
+        let mut report = Report {
+            latency: Some(Latency {
+                raw,
+                corrected: Some(corrected),
             }),
-        });
+            ..Report::default()
+        };
         report.messages.per_second = 120_000.0;
         report.connections.opened = 500;
         report.connections.lost = 2;
@@ -455,8 +459,10 @@ mod tests {
             );
         }
         // A distribution without samples has no p99 of 0.
-        let mut report = Report::default();
-        report.handshake = Some(Quantiles::default());
+        let report = Report {
+            handshake: Some(Quantiles::default()),
+            ..Report::default()
+        };
         assert!(
             "handshake.p99<1s"
                 .parse::<Requirement>()

@@ -1,9 +1,13 @@
 //! The summary: sections of a report as rows of text, and these as a table for a terminal.
 
-use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
+use comfy_table::{CellAlignment, ContentArrangement, LineStyle, Table, TableStyle};
 
 use super::format::{bytes, count, micros, percent, plain, rate, seconds};
 use super::{Quantiles, Report, ServerUse};
+
+/// A line below the headings and no other.
+const STYLE: TableStyle =
+    TableStyle::new().header_separator(LineStyle::none().fill('─').junction('─'));
 
 /// A part of the summary: one small table.
 #[derive(Clone, Debug, PartialEq)]
@@ -32,7 +36,7 @@ impl Section {
 
 /// The parts of the summary in their order, without those the run has nothing for.
 pub fn sections(report: &Report) -> Vec<Section> {
-    let mut sections = vec![connections(report), messages(report)];
+    let mut sections = vec![connections(report), messages(report), checks(report)];
     sections.extend(times(report));
     sections.extend(
         report
@@ -123,7 +127,7 @@ pub fn text(report: &Report, width: Option<u16>) -> String {
 
 fn table(section: &Section, width: Option<u16>) -> String {
     let mut table = Table::new();
-    table.load_style(presets::UTF8_HORIZONTAL_ONLY);
+    table.load_style(STYLE);
     table.set_content_arrangement(ContentArrangement::Dynamic);
     if let Some(width) = width {
         table.set_width(width);
@@ -136,8 +140,10 @@ fn table(section: &Section, width: Option<u16>) -> String {
     for row in &section.rows {
         table.add_row(row.iter().map(|cell| printable(cell)));
     }
-    for column in table.column_iter_mut().skip(1) {
-        column.set_cell_alignment(CellAlignment::Right);
+    if !section.columns.is_empty() {
+        for column in table.column_iter_mut().skip(1) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
     }
     table.trim_fmt()
 }
@@ -150,53 +156,60 @@ fn printable(text: &str) -> String {
 
 fn connections(report: &Report) -> Section {
     let found = &report.connections;
-    let row = [
-        found.wanted,
-        found.opened,
-        found.failed,
-        found.lost,
-        found.peak,
-    ];
     Section {
         title: "connections",
         columns: vec!["wanted", "opened", "failed", "lost", "peak"],
-        rows: vec![
-            std::iter::once(String::new())
-                .chain(row.map(count))
-                .collect(),
-        ],
+        rows: vec![row(
+            "",
+            [
+                found.wanted,
+                found.opened,
+                found.failed,
+                found.lost,
+                found.peak,
+            ]
+            .map(count),
+        )],
     }
 }
 
 fn messages(report: &Report) -> Section {
     let found = &report.messages;
-    let counts = [
-        found.sent,
-        found.received,
-        found.lost,
-        found.duplicated,
-        found.reordered,
-        found.corrupted,
+    let payload = format!("{}/s", bytes(found.bytes_per_second));
+    let figures = [
+        count(found.sent),
+        count(found.received),
+        rate(found.per_second),
+        payload,
     ];
-    let mut row: Vec<String> = std::iter::once(String::new())
-        .chain(counts.map(count))
-        .collect();
-    row.push(rate(found.per_second));
-    row.push(format!("{}/s", bytes(found.bytes_per_second)));
     Section {
         title: "messages",
-        columns: vec![
-            "sent",
-            "received",
-            "lost",
-            "duplicated",
-            "reordered",
-            "corrupted",
-            "rate",
-            "payload",
-        ],
-        rows: vec![row],
+        columns: vec!["sent", "received", "rate", "payload"],
+        rows: vec![row("", figures)],
     }
+}
+
+/// What every message was checked for.
+fn checks(report: &Report) -> Section {
+    let found = &report.messages;
+    Section {
+        title: "checks",
+        columns: vec!["lost", "duplicated", "reordered", "corrupted"],
+        rows: vec![row(
+            "",
+            [
+                found.lost,
+                found.duplicated,
+                found.reordered,
+                found.corrupted,
+            ]
+            .map(count),
+        )],
+    }
+}
+
+fn row(name: &str, figures: impl IntoIterator<Item = String>) -> Vec<String> {
+    std::iter::once(name.to_owned()).chain(figures).collect()
 }
 
 /// Raw and corrected latency one above the other, the handshake below them.
@@ -233,9 +246,7 @@ fn time_row(name: &str, found: &Quantiles) -> Vec<String> {
         found.p9999,
         found.max,
     ];
-    std::iter::once(name.to_owned())
-        .chain(figures.map(micros))
-        .collect()
+    row(name, figures.map(micros))
 }
 
 fn server_use(server: &ServerUse, wall: f64) -> Section {
