@@ -40,6 +40,17 @@ pub struct Title {
     pub settings: BTreeMap<String, String>,
 }
 
+/// What a run found.
+#[derive(Debug)]
+pub struct Found {
+    /// Everything but what is watched from outside the run.
+    pub report: Report,
+    /// Latency from the real moment of sending, in nanoseconds.
+    pub latency: Histogram<u64>,
+    /// The same from the scheduled moment, if there was a schedule.
+    pub corrected: Option<Histogram<u64>>,
+}
+
 /// Runs a scenario, and says what it found. `make` makes the scenario of each thread; `stop`, once
 /// set, ends the run early.
 ///
@@ -52,17 +63,23 @@ pub fn run<S: Scenario>(
     make: impl Fn(u32) -> S,
     observer: &mut dyn Observer,
     stop: &AtomicBool,
-) -> Result<Report, Error> {
+) -> Result<Found, Error> {
     net::make_room(u64::from(plan.connections)).map_err(Error::TooMany)?;
     let plan = Arc::new(plan);
     let started = jiff::Timestamp::now();
     let outcome = engine::run(&plan, make, observer, stop).map_err(Error::Unable)?;
+    let latency = outcome.stats.latency.clone();
+    let corrected = outcome.stats.corrected.clone();
     let mut report = report(&plan, S::STAYS, outcome);
     report.scenario = title.scenario.into();
     report.target = title.target.clone();
     report.settings = title.settings.clone();
     report.started = started.to_string();
-    Ok(report)
+    Ok(Found {
+        report,
+        latency,
+        corrected,
+    })
 }
 
 /// The part of the report that the engine knows.
@@ -114,10 +131,10 @@ fn report(plan: &Plan, stays: bool, outcome: Outcome) -> Report {
             bytes_per_second: per_second * plan.pattern.payload_len() as f64,
         },
         latency: (!stats.latency.is_empty()).then(|| Latency {
-            raw: quantiles(&stats.latency),
-            corrected: stats.corrected.as_ref().map(quantiles),
+            raw: Quantiles::from(&stats.latency),
+            corrected: stats.corrected.as_ref().map(Quantiles::from),
         }),
-        handshake: (!stats.handshake.is_empty()).then(|| quantiles(&stats.handshake)),
+        handshake: (!stats.handshake.is_empty()).then(|| Quantiles::from(&stats.handshake)),
         client: report::ClientUse {
             threads: plan.threads,
             ..report::ClientUse::default()
@@ -126,28 +143,5 @@ fn report(plan: &Plan, stays: bool, outcome: Outcome) -> Report {
         series,
         faults: stats.faults.report(),
         ..Report::default()
-    }
-}
-
-/// A histogram of nanoseconds in microseconds.
-pub fn quantiles(histogram: &Histogram<u64>) -> Quantiles {
-    let at = |quantile| histogram.value_at_quantile(quantile) as f64 / 1e3;
-    Quantiles {
-        count: histogram.len(),
-        min: histogram.min() as f64 / 1e3,
-        mean: histogram.mean() / 1e3,
-        p50: at(0.5),
-        p90: at(0.9),
-        p99: at(0.99),
-        p999: at(0.999),
-        p9999: at(0.9999),
-        max: histogram.max() as f64 / 1e3,
-        curve: histogram
-            .iter_quantiles(5)
-            .map(|step| {
-                let value = step.value_iterated_to() as f64 / 1e3;
-                (step.quantile_iterated_to() * 100.0, value)
-            })
-            .collect(),
     }
 }

@@ -1,11 +1,9 @@
 //! Flags.
 
+mod output;
 mod values;
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::{self, Write};
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -20,6 +18,7 @@ use crate::payload::Pattern;
 use crate::report::Report;
 use crate::run::{self, Title};
 use crate::scenario::Echo;
+use output::OutputFlags;
 use values::{Cores, bytes, duration, fraction, rate};
 
 /// A load generator for WebSocket servers that checks every message it gets back.
@@ -63,9 +62,8 @@ struct Common {
     /// Time for closing handshakes at the end
     #[arg(long, value_name = "DURATION", default_value = "2s", value_parser = duration)]
     close_timeout: Duration,
-    /// Write the whole report as JSON to this file; - is standard output
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
+    #[command(flatten)]
+    output: OutputFlags,
 }
 
 /// When the load begins and ends.
@@ -132,7 +130,9 @@ pub fn main() -> ExitCode {
         Command::Compare(flags) => return compare::run(&flags),
     };
     match result {
-        Ok(report) if report.is_faultless() => ExitCode::SUCCESS,
+        Ok(report) if report.is_faultless() && report.failed_requirements.is_empty() => {
+            ExitCode::SUCCESS
+        }
         Ok(_) => ExitCode::FAILURE,
         Err(error) => {
             eprintln!("loadtest: {error}");
@@ -244,36 +244,10 @@ fn run<S: Scenario>(
         target: common.url.to_string(),
         settings,
     };
-    let report = run::run(&title, plan, make, &mut (), stop)
+    let total = plan.warmup + plan.duration;
+    let mut session = common.output.session(scenario, total)?;
+    let mut found = run::run(&title, plan, make, &mut session, stop)
         .map_err(|error| format!("{}: {error}", common.url))?;
-    summary(&report);
-    if let Some(path) = &common.json {
-        write_json(path, &report).map_err(|error| format!("{}: {error}", path.display()))?;
-    }
-    Ok(report)
-}
-
-/// One line, and one for each fault.
-fn summary(report: &Report) {
-    let p99 = report
-        .latency
-        .as_ref()
-        .map_or(0.0, |latency| latency.raw.p99);
-    eprintln!(
-        "{}: {} connections, {:.0} messages per second, p99 {p99:.0} us",
-        report.scenario, report.connections.opened, report.messages.per_second
-    );
-    for fault in &report.faults {
-        eprintln!("fault: {} times: {}", fault.count, fault.what);
-    }
-}
-
-fn write_json(path: &std::path::Path, report: &Report) -> io::Result<()> {
-    let mut out: Box<dyn Write> = if path.as_os_str() == "-" {
-        Box::new(io::stdout().lock())
-    } else {
-        Box::new(File::create(path)?)
-    };
-    serde_json::to_writer_pretty(&mut out, report)?;
-    out.write_all(b"\n")
+    common.output.write(&mut found, session)?;
+    Ok(found.report)
 }

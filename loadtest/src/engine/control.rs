@@ -30,6 +30,18 @@ impl Phase {
         Self::Done,
     ];
 
+    /// What it is called.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Open => "opening",
+            Self::Warmup => "warming up",
+            Self::Measure => "measuring",
+            Self::Grace => "waiting for echoes",
+            Self::Close => "closing",
+            Self::Done => "done",
+        }
+    }
+
     /// Whether messages are sent.
     pub fn has_load(self) -> bool {
         matches!(self, Self::Warmup | Self::Measure)

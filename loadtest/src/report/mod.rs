@@ -158,6 +158,14 @@ pub struct ServerUse {
     pub kernel_socket_memory: u64,
 }
 
+impl ServerUse {
+    /// Shares the CPU time out among so many messages (or handshakes).
+    pub fn share(&mut self, messages: u64) {
+        let cpu = self.user_seconds + self.system_seconds;
+        self.cpu_per_message_us = (messages > 0).then(|| cpu * 1e6 / messages as f64);
+    }
+}
+
 /// What this process used.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ClientUse {

@@ -4,11 +4,16 @@ use std::fs;
 use std::io::{self, Write};
 use std::path::Path;
 
+/// Whether the path stands for standard output.
+pub fn is_stdout(path: &Path) -> bool {
+    path == Path::new("-")
+}
+
 /// Writes all of `bytes` to the file, replacing what it held; to standard output if the path is `-`.
 ///
 /// The error names the path. A reader that has closed the pipe is an error like any other.
 pub fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let written = if path == Path::new("-") {
+    let written = if is_stdout(path) {
         let mut out = io::stdout().lock();
         out.write_all(bytes).and_then(|()| out.flush())
     } else {

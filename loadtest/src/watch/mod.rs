@@ -26,8 +26,6 @@ pub struct Watch {
 /// What the run itself knows at the end of its measured part.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Done {
-    /// What the server's CPU time is divided by: messages received, or handshakes.
-    pub messages: u64,
     /// Connections open now.
     pub connections: u64,
     /// How late the load threads' loops were for what was due, 99th percentile, in microseconds, if
@@ -155,7 +153,7 @@ impl Watch {
             pid: server.watch.pid(),
             user_seconds: cpu.user,
             system_seconds: cpu.system,
-            cpu_per_message_us: each(cpu.total() * 1e6, done.messages),
+            cpu_per_message_us: None,
             memory_before: server.memory_before,
             memory_after,
             memory_per_connection: each(grown, done.connections),

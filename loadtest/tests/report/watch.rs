@@ -59,7 +59,6 @@ fn watched(pid: u32, span: Duration) -> (loadtest::watch::Outcome, Sample) {
     thread::sleep(span / 2);
     (
         watch.end(&Done {
-            messages: 1000,
             connections: 10,
             loop_lag_us: None,
         }),
@@ -76,7 +75,8 @@ fn a_spinning_child_is_busy_and_a_sleeping_one_is_not() {
     let start = Instant::now();
     let (outcome, sample) = watched(spinning.0.id(), Duration::from_secs(1));
     let wall = start.elapsed().as_secs_f64();
-    let server = outcome.server.expect("it runs");
+    let mut server = outcome.server.expect("it runs");
+    server.share(1000);
     let busy = server.user_seconds + server.system_seconds;
     assert!(busy > 0.05 && busy < wall + 0.05, "{busy} s of {wall} s");
     assert!(server.user_seconds > server.system_seconds, "{server:?}");
