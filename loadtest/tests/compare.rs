@@ -239,7 +239,7 @@ fn a_sample_whose_client_was_the_bottleneck_is_marked() {
     let stdout = text(&output.stdout);
     assert!(stdout.contains("busy†"), "{stdout}");
     assert!(
-        stdout.contains("2 of 2 samples: its one thread was busy"),
+        stdout.contains("busy 2 of 2, such as: its one thread was busy"),
         "{stdout}"
     );
 }

@@ -134,6 +134,9 @@ impl<'a> Builder<'a> {
             .arg(manifest)
             .arg("--target-dir")
             .arg(target);
+        if manifest.with_file_name("Cargo.lock").exists() {
+            command.arg("--locked");
+        }
         self.run("cargo", &mut command)
     }
 
@@ -315,7 +318,7 @@ mod tests {
         fs::write(peers.join("Cargo.toml"), manifest).unwrap();
         fs::write(peers.join("src/bin/floor.rs"), "fn main() {}").unwrap();
         fs::write(
-            peers.join("src/bin/fastwebsockets.rs"),
+            peers.join("src/bin/fastwebsockets-peer.rs"),
             "fn main() { nonsense }",
         )
         .unwrap();

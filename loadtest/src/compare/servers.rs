@@ -112,45 +112,30 @@ pub(crate) fn all(extras: &[Extra]) -> Vec<Contender> {
         };
         contender(name, recipe, "--port 0 --threads 1", placements, main)
     };
-    let tungstenite = Some("tokio-tungstenite");
+    let tungstenite = |name, args, placements, main| {
+        cargo(
+            name,
+            "tungstenite-peer",
+            Some("tokio-tungstenite"),
+            args,
+            placements,
+            main,
+        )
+    };
+    let on_tokio = |name, binary, placements| cargo(name, binary, Some(name), "", placements, true);
+    // With its default read buffer, which it zeroes at each read, and with the best one.
+    let (batched, small) = ("--mode batched", "--mode batched --read-buffer 16384");
     let mut all = vec![
         sockeye("sockeye-inline", "--reactors N --workers 0", BOTH),
         sockeye("sockeye-worker", "--reactors 1 --workers 1", PINNED),
         // As it comes.
         sockeye("sockeye", "", TWO_CORES),
         cargo(FLOOR, "floor", None, "", BOTH, true),
-        cargo(
-            "fastwebsockets",
-            "fastwebsockets",
-            Some("fastwebsockets"),
-            "",
-            BOTH,
-            true,
-        ),
-        cargo(
-            "tokio-websockets",
-            "tokio-websockets",
-            Some("tokio-websockets"),
-            "",
-            BOTH,
-            true,
-        ),
-        cargo(
-            "tungstenite-batched",
-            "tungstenite",
-            tungstenite,
-            "--mode batched",
-            BOTH,
-            true,
-        ),
-        cargo(
-            "tungstenite",
-            "tungstenite",
-            tungstenite,
-            "--mode idiomatic",
-            PINNED,
-            false,
-        ),
+        on_tokio("fastwebsockets", "fastwebsockets-peer", BOTH),
+        on_tokio("tokio-websockets", "tokio-websockets-peer", BOTH),
+        tungstenite("tungstenite-16k", small, BOTH, true),
+        tungstenite("tungstenite-batched", batched, BOTH, true),
+        tungstenite("tungstenite", "--mode idiomatic", PINNED, false),
         npm("bun", "bun", BOTH, true),
         npm("ws", "node", PINNED, false),
     ];
@@ -265,6 +250,29 @@ mod tests {
             named("sockeye").args(Placement::TwoCores).join(" "),
             "--listen 127.0.0.1:0"
         );
+    }
+
+    #[test]
+    fn every_peer_is_there() {
+        let peers = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("peers");
+        let manifest = |file: &str| std::fs::read_to_string(peers.join(file)).unwrap_or_default();
+        for one in all(&[]) {
+            match one.recipe {
+                Recipe::Cargo { binary, .. } => {
+                    let folder = binary.trim_end_matches("-peer");
+                    let name = format!("name = \"{binary}\"\n");
+                    assert!(
+                        manifest(&format!("{folder}/Cargo.toml")).contains(&name),
+                        "{binary}"
+                    );
+                }
+                Recipe::Npm { folder, .. } => {
+                    let dependency = format!("\"{folder}\":");
+                    assert!(manifest(&format!("{folder}/package.json")).contains(&dependency));
+                }
+                Recipe::Sockeye | Recipe::Given(_) => {}
+            }
+        }
     }
 
     #[test]

@@ -261,19 +261,30 @@ fn notes(result: &CellResult) -> Vec<String> {
                 server.samples.len()
             ));
         }
-        if let Some((count, why)) = server.bottlenecks() {
-            let of = server.samples.len();
-            notes.push(format!(
-                "{BOTTLENECK} {}: {count} of {of} samples: {why}",
-                server.name
-            ));
-        }
         let ratio = result.ratio(result.cell.primary(), &server.name, FLOOR);
         if let Some(Ratio::Unsure(why)) = ratio.filter(|_| server.name != FLOOR) {
             notes.push(format!("{}: no ratio to the floor: {why}", server.name));
         }
     }
+    notes.extend(bottlenecks(&result.servers));
     notes
+}
+
+/// In which samples the client was the bottleneck, and one of the reasons.
+fn bottlenecks(servers: &[ServerSamples]) -> Option<String> {
+    let all: Vec<_> = servers
+        .iter()
+        .filter_map(|server| Some((server, server.bottlenecks()?)))
+        .collect();
+    let (_, (_, why)) = all.first()?;
+    let counts: Vec<String> = all
+        .iter()
+        .map(|(server, (count, _))| format!("{} {count} of {}", server.name, server.samples.len()))
+        .collect();
+    Some(format!(
+        "{BOTTLENECK} the client was the bottleneck in samples of {}, such as: {why}",
+        counts.join(", ")
+    ))
 }
 
 fn figure(spread: Option<Spread>) -> String {
@@ -423,7 +434,7 @@ mod tests {
             "{text}"
         );
         assert!(
-            text.contains("† floor: 1 of 5 samples: its busiest thread was at 99%"),
+            text.contains("in samples of floor 1 of 5, such as: its busiest thread was at 99%"),
             "{text}"
         );
         assert!(
