@@ -474,7 +474,7 @@ mod tests {
 
     #[test]
     fn a_server_whose_samples_all_failed_has_no_number() {
-        let cells = vec![cell_result(
+        let cells = [cell_result(
             "64,32,1",
             &[("ws", &[-1.0; 5]), ("floor", &[1.0; 5])],
         )];
