@@ -103,6 +103,10 @@ fn report(plan: &Plan, stays: bool, outcome: Outcome) -> Report {
     if stats.received_late > 0 {
         details.insert("received_late".into(), stats.received_late as f64);
     }
+    if !stays && seconds > 0.0 {
+        let opened = stats.opened_measured as f64 / seconds;
+        details.insert("connections_per_second".into(), opened);
+    }
     if interrupted {
         details.insert("interrupted".into(), 1.0);
     }

@@ -68,7 +68,8 @@ impl OutputFlags {
         };
         report.server = server;
         let messages = match report.scenario.as_str() {
-            "handshake" | "churn" => report.connections.opened,
+            // Those of the measured part.
+            "handshake" => report.handshake.as_ref().map_or(0, |times| times.count),
             _ => report.messages.received,
         };
         if let Some(server) = &mut report.server {
@@ -146,11 +147,11 @@ impl Observer for Session {
         self.progress.update(sample);
     }
 
-    fn end(&mut self, open: u64) {
+    fn end(&mut self, open: u64, lag_us: Option<f64>) {
         let error = self.outcome.error.take();
         self.outcome = self.watch.end(&Done {
             connections: open,
-            loop_lag_us: None,
+            loop_lag_us: lag_us,
         });
         self.outcome.error = error.or(self.outcome.error.take());
     }

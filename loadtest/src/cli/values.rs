@@ -66,6 +66,14 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// A time that is not zero.
+pub(super) fn period(text: &str) -> Result<Duration, String> {
+    match duration(text)? {
+        Duration::ZERO => Err("must be more than 0".into()),
+        time => Ok(time),
+    }
+}
+
 /// A part of a whole, 0 to 1.
 pub(super) fn fraction(text: &str) -> Result<f64, String> {
     match text.parse() {
@@ -77,7 +85,7 @@ pub(super) fn fraction(text: &str) -> Result<f64, String> {
 /// So many per second, more than none.
 pub(super) fn rate(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
-        Ok(rate) if rate >= 0.001 && rate <= 1e9 => Ok(rate),
+        Ok(rate) if (0.001..=1e9).contains(&rate) => Ok(rate),
         _ => Err("expected a number per second from 0.001 to 1e9".into()),
     }
 }

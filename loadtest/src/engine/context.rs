@@ -55,6 +55,11 @@ impl Context {
         self.shared.step()
     }
 
+    /// Counts so many of what the scenario is about, where that is no echoes.
+    pub fn did(&mut self, count: u64) {
+        self.done += count;
+    }
+
     /// Checks a piece of an echo, and counts the message when it is whole. Returns its sequence
     /// number if it is right.
     #[inline]

@@ -13,12 +13,15 @@ use mio::{Poll, Waker};
 use rustix::thread::{CpuSet, sched_setaffinity};
 
 use super::control::Gauges;
+use super::stats::{Interval, add};
 use super::thread::{Thread, WAKER};
 use super::{Context, Nanos, Phase, Plan, Scenario, Shared, Stats, histogram, now};
 use crate::report::Sample;
 
 /// Between two samples.
 const SAMPLE: Nanos = 1_000_000_000;
+/// Samples over less time than this say nothing.
+const SHORTEST: Nanos = SAMPLE / 5;
 /// How often the leader looks while something may be complete before its time.
 const LOOK_SOON: Duration = Duration::from_millis(2);
 /// And how often otherwise; an interruption takes that long to be seen.
@@ -38,7 +41,9 @@ pub trait Observer {
     /// About once per second, in every phase; what it knows it may write into the sample.
     fn tick(&mut self, _phase: Phase, _sample: &mut Sample) {}
     /// The measured part ends; so many connections are open and stay so until this returns.
-    fn end(&mut self, _open: u64) {}
+    /// `lag_us`: how late the load threads were for what was due, 99th percentile, in scenarios with
+    /// a schedule.
+    fn end(&mut self, _open: u64, _lag_us: Option<f64>) {}
 }
 
 /// Does nothing.
@@ -100,6 +105,7 @@ pub fn run<S: Scenario>(
             last: (now(), 0),
             interrupted: false,
             hopeless: false,
+            lag: None,
         };
         let mut handles = Vec::new();
         let mut failure = None;
@@ -173,7 +179,7 @@ fn pin(core: Option<usize>) -> io::Result<()> {
 struct Member {
     waker: Waker,
     gauges: Arc<Gauges>,
-    samples: Receiver<Histogram<u64>>,
+    samples: Receiver<Interval>,
 }
 
 struct Lead<'a> {
@@ -188,6 +194,7 @@ struct Lead<'a> {
     last: (Nanos, u64),
     interrupted: bool,
     hopeless: bool,
+    lag: Option<Histogram<u64>>,
 }
 
 type Handles<'s> = [ScopedJoinHandle<'s, io::Result<Stats>>];
@@ -236,7 +243,10 @@ impl Lead<'_> {
         );
         let open = self.sum(|gauges| &gauges.open);
         let end = now();
-        self.observer.end(open);
+        self.sample();
+        let lag = self.lag.as_ref();
+        let lag = lag.map(|lag| lag.value_at_quantile(0.99) as f64 / 1e3);
+        self.observer.end(open, lag);
         (end - begin) as f64 / 1e9
     }
 
@@ -309,10 +319,16 @@ impl Lead<'_> {
         for member in &self.members {
             // One that has ended, or is stuck in the kernel, is missing in this sample.
             if let Ok(interval) = member.samples.recv_timeout(Duration::from_millis(200)) {
-                latency.add(interval).expect("all have the same bounds");
+                add(&mut latency, &interval.latency);
+                if let Some(lag) = interval.lag {
+                    add(self.lag.get_or_insert_with(histogram), &lag);
+                }
             }
         }
         let (time, done) = (now(), self.sum(|gauges| &gauges.done));
+        if time - self.last.0 < SHORTEST {
+            return;
+        }
         let seconds = (time - self.last.0) as f64 / 1e9;
         let quantile = |q| (!latency.is_empty()).then(|| latency.value_at_quantile(q) as f64 / 1e3);
         let mut sample = Sample {

@@ -103,14 +103,9 @@ impl Link {
         self.queued += count;
     }
 
-    /// Messages queued that have not begun to leave.
-    pub fn queued(&self) -> u32 {
-        self.queued
-    }
-
-    /// Forgets the messages that have not begun to leave.
-    pub fn unqueue(&mut self) {
-        self.queued = 0;
+    /// Forgets the messages that have not begun to leave: how many.
+    pub(super) fn unqueue(&mut self) -> u32 {
+        std::mem::take(&mut self.queued)
     }
 
     /// Queues a control frame, which goes before messages that have not begun.

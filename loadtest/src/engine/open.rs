@@ -210,6 +210,7 @@ impl<S: Scenario> Thread<S> {
         self.opener.connecting -= 1;
         let stats = &mut self.context.stats;
         stats.opened += 1;
+        stats.peak = stats.peak.max(self.open);
         let measured = stats.measures(self.context.now);
         stats.opened_measured += u64::from(measured);
         if S::STAYS || measured {

@@ -9,6 +9,15 @@ use super::{Faults, Nanos};
 /// The longest time told apart: an hour, longer ones count as that.
 const LONGEST: u64 = 3_600_000_000_000;
 
+/// What a thread tells with each sample.
+#[derive(Debug)]
+pub(super) struct Interval {
+    /// Since the last sample.
+    pub(super) latency: Histogram<u64>,
+    /// How late the thread was for what was due.
+    pub(super) lag: Option<Histogram<u64>>,
+}
+
 /// An empty histogram of nanoseconds with three significant digits.
 pub fn histogram() -> Histogram<u64> {
     Histogram::new_with_bounds(1, LONGEST, 3).expect("the bounds are constant")
@@ -52,6 +61,8 @@ pub struct Stats {
     pub latency: Histogram<u64>,
     /// The same from the intended time, in scenarios with a schedule.
     pub corrected: Option<Histogram<u64>>,
+    /// How late this thread was for what was due since the last sample, in scenarios with a schedule.
+    lag: Option<Histogram<u64>>,
     /// From connecting to the whole response, in the whole run or, where connections come and go, of
     /// those opened in the measured part.
     pub handshake: Histogram<u64>,
@@ -84,6 +95,7 @@ impl Stats {
             opened_measured: 0,
             latency: histogram(),
             corrected: None,
+            lag: None,
             handshake: histogram(),
             interval: histogram(),
             details: BTreeMap::new(),
@@ -120,16 +132,34 @@ impl Stats {
         }
     }
 
+    /// Counts the answer to something else than a message, such as a ping, that was sent at `sent`.
+    pub fn answered(&mut self, sent: Nanos, now: Nanos) {
+        if self.measures(sent) {
+            self.interval.saturating_record(now.saturating_sub(sent));
+        }
+    }
+
+    /// Notes that this thread was so late for `count` messages that were due.
+    pub fn late(&mut self, lag: Nanos, count: u64) {
+        if self.begin < self.end && self.end == Nanos::MAX {
+            let lags = self.lag.get_or_insert_with(histogram);
+            lags.saturating_record_n(lag, count);
+        }
+    }
+
     /// Adds to what only this scenario counts.
     pub fn count(&mut self, what: &'static str, count: f64) {
         *self.details.entry(what).or_default() += count;
     }
 
-    /// Latency since the last call, which is in `latency` from now on.
-    pub fn take_interval(&mut self) -> Histogram<u64> {
-        let interval = std::mem::replace(&mut self.interval, histogram());
-        add(&mut self.latency, &interval);
-        interval
+    /// What came since the last call; its latency is in `latency` from now on.
+    pub(super) fn take_interval(&mut self) -> Interval {
+        let latency = std::mem::replace(&mut self.interval, histogram());
+        add(&mut self.latency, &latency);
+        Interval {
+            latency,
+            lag: self.lag.take(),
+        }
     }
 
     /// Takes the counts of another thread in.
@@ -167,8 +197,8 @@ impl Default for Stats {
     }
 }
 
-/// Both have the same bounds, so this cannot fail.
-fn add(to: &mut Histogram<u64>, from: &Histogram<u64>) {
+/// Both must be of [`histogram`].
+pub(super) fn add(to: &mut Histogram<u64>, from: &Histogram<u64>) {
     to.add(from).expect("all histograms have the same bounds");
 }
 
@@ -192,7 +222,7 @@ mod tests {
         assert_eq!(stats.received_late, 4);
         stats.echoed(200, 260, 5);
         assert_eq!((stats.received, stats.interval.len()), (5, 7));
-        let interval = stats.take_interval();
+        let interval = stats.take_interval().latency;
         assert_eq!((interval.len(), stats.latency.len()), (7, 7));
         assert_eq!((interval.min(), interval.max()), (30, 100));
     }
@@ -203,7 +233,7 @@ mod tests {
         (stats.begin, stats.end) = (0, Nanos::MAX);
         stats.echoed(0, 10 * LONGEST, 1);
         stats.corrected(0, 10 * LONGEST);
-        let interval = stats.take_interval();
+        let interval = stats.take_interval().latency;
         assert_eq!(interval.len(), 1);
         assert!(interval.max() >= LONGEST);
         assert_eq!(stats.corrected.unwrap().len(), 1);

@@ -6,7 +6,6 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc::Sender;
 use std::time::Duration;
 
-use hdrhistogram::Histogram;
 use mio::event::Event;
 use mio::{Events, Poll, Token};
 use slab::Slab;
@@ -15,6 +14,7 @@ use super::alarm::Alarm;
 use super::control::Gauges;
 use super::link::State;
 use super::open::Opener;
+use super::stats::Interval;
 use super::{Context, Leave, Link, Nanos, Phase, Stats, now};
 use crate::net;
 use crate::wire::{self, Data, Opcode, Parser};
@@ -209,7 +209,7 @@ pub(super) struct Thread<S: Scenario> {
     alarm: Alarm,
     sample: u32,
     step: u32,
-    samples: Sender<Histogram<u64>>,
+    samples: Sender<Interval>,
 }
 
 impl<S: Scenario> Thread<S> {
@@ -218,7 +218,7 @@ impl<S: Scenario> Thread<S> {
         scenario: S,
         context: Context,
         gauges: Arc<Gauges>,
-        samples: Sender<Histogram<u64>>,
+        samples: Sender<Interval>,
     ) -> io::Result<Self> {
         let alarm = Alarm::new(&poll, S::EXACT)?;
         let opener = Opener::new(&context.plan, context.thread, S::STAYS);
@@ -308,7 +308,10 @@ impl<S: Scenario> Thread<S> {
             Phase::Grace => self.context.stats.end = now(),
             Phase::Close => {
                 for (_, slot) in &mut self.links.slab {
-                    slot.link.unqueue();
+                    let unsent = slot.link.unqueue();
+                    if unsent > 0 {
+                        self.context.stats.count("unsent", f64::from(unsent));
+                    }
                     slot.link.leave.get_or_insert(Leave::Close);
                 }
             }
@@ -337,8 +340,7 @@ impl<S: Scenario> Thread<S> {
 
     /// Shows the leader how far this thread is.
     fn show(&mut self) {
-        let stats = &mut self.context.stats;
-        stats.peak = stats.peak.max(self.open);
+        let stats = &self.context.stats;
         self.gauges.open.store(self.open, Ordering::Relaxed);
         self.gauges.opened.store(stats.opened, Ordering::Relaxed);
         self.gauges.failed.store(stats.failed, Ordering::Relaxed);
@@ -495,7 +497,7 @@ impl<S: Scenario> Thread<S> {
                 let _ = net::reset_on_close(&link.socket);
                 return self.end(key, End::Wanted);
             }
-            _ => return self.end(key, End::Wrong("not open when the run ended".into())),
+            _ => return self.end(key, End::Wanted),
         }
         if let Err(error) = link.flush(&mut self.context) {
             self.end(key, error.into());
@@ -514,11 +516,15 @@ impl<S: Scenario> Thread<S> {
         context.outstanding = context.outstanding.wrapping_sub(outstanding);
         match link.state {
             State::Connecting { .. } | State::Opening { .. } => {
-                if let End::Wrong(why) = end {
-                    context.stats.failed += 1;
-                    let what = format!("a connection could not be opened: {why}");
-                    let case = || format!("connection {}", link.id());
-                    context.stats.faults.add(&what, case);
+                match end {
+                    // The run ended first.
+                    End::Wanted => context.stats.count("unopened", 1.0),
+                    End::Wrong(why) => {
+                        context.stats.failed += 1;
+                        let what = format!("a connection could not be opened: {why}");
+                        let case = || format!("connection {}", link.id());
+                        context.stats.faults.add(&what, case);
+                    }
                 }
                 self.opener.failed(context.now);
             }

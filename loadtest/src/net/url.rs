@@ -204,7 +204,7 @@ mod tests {
             ("ws://h:port/", "not a port"),
             ("ws://[::1]9/", "not a port"),
             ("ws://[::g]/", "not an IPv6"),
-            ("ws://[::1/", "not a port"),
+            ("ws://[::1/", "not an IPv6"),
             ("ws://a@h/", "user name"),
             ("ws://h/#f", "fragment"),
             ("ws://h/a b", "ASCII"),

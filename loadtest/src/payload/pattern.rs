@@ -169,7 +169,7 @@ fn start(connection: u32, sequence: u32) -> usize {
     let mixed = connection
         .wrapping_mul(0x9e37_79b1)
         .wrapping_add(sequence.wrapping_mul(0x85eb_ca6b));
-    (mixed >> 16) as usize % STARTS & !3
+    ((mixed >> 16) as usize % STARTS) & !3
 }
 
 /// The bytes of `x` in every second byte.
