@@ -74,6 +74,7 @@ mod server;
 pub mod services;
 mod sync;
 pub mod testing;
+mod topics;
 mod transport;
 mod worker;
 
@@ -83,6 +84,9 @@ pub use server::{
     Config, Error, Handler, IntoUpgrade, Limits, Message, Peer, PeerHandle, PeerId, Refusal,
     Request, Result, Running, SendError, Sent, Server, ServerHandle, ServerStats, Timeouts,
     Upgrade, WorkerStats,
+};
+pub use topics::{
+    Offset, ParseOffsetError, Publication, PublishError, Since, SubscribeError, Subscription,
 };
 
 /// The examples of the README are tests.

@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use crate::connection::{CloseReason, OWNED_FROM, Replies, Target, weight};
 use crate::protocol::{CloseCode, MessageKind, Payload};
+use crate::topics::Subscription;
 
 /// Memory of a batch that is kept when it is recycled.
 const KEPT_ARENA: usize = 512 * 1024;
@@ -37,6 +38,7 @@ enum Entry {
 pub(crate) enum Rare {
     Open { remote: SocketAddr },
     Close { code: CloseCode, reason: String },
+    Subscribed(Box<Subscription>),
     End(CloseReason),
 }
 

@@ -15,6 +15,7 @@ use super::batch::{Batch, Rare};
 use super::inbox::Inbox;
 use crate::connection::{CloseReason, Delivery, Replies, Target, Tick};
 use crate::protocol::{CloseCode, MessageKind, Payload, Request, UpgradeRequest};
+use crate::topics::Subscription;
 
 /// Batches of one reactor that are with one worker at most.
 const IN_FLIGHT: usize = 4;
@@ -216,6 +217,10 @@ impl Delivery for Dispatch {
 
     fn drain(&mut self, to: Target) {
         self.lane(&to).drain(&to);
+    }
+
+    fn subscribed(&mut self, to: Target, subscription: Box<Subscription>) {
+        self.lane(&to).rare(&to, Rare::Subscribed(subscription));
     }
 
     fn close(&mut self, to: Target, code: CloseCode, reason: &str) {

@@ -17,6 +17,7 @@ use crate::connection::{Context, Front, Settings, ticks};
 use crate::reactor::{
     BATCHES, Batch, Dispatch, Handoff, Inbox, Load, Population, Reactor, pin, reserved_slots,
 };
+use crate::topics::Memory;
 use crate::transport::OsSys;
 use crate::worker::{Executor, Inline, Outside, Worker};
 
@@ -139,6 +140,7 @@ impl Server {
         let shared = Shared {
             slots: reserved_slots(&self.population),
             app,
+            hub: self.hub,
             settings: self.settings,
             population: self.population,
             drain: self.config.timeouts.drain.map(ticks),
@@ -182,6 +184,7 @@ type Lanes = Vec<(Sender<Box<Batch>>, Load)>;
 #[derive(Clone)]
 struct Shared {
     app: Arc<App>,
+    hub: Arc<Memory>,
     settings: Settings,
     population: Population,
     slots: usize,
@@ -191,11 +194,7 @@ struct Shared {
 
 impl Shared {
     fn outside(&self, reactor: usize, inbox: &Arc<Inbox>) -> Outside {
-        Outside {
-            reactor: reactor as u16,
-            inbox: Arc::clone(inbox),
-            outbox: self.settings.outbox,
-        }
+        Outside::new(reactor, inbox, self.hub.clone(), &self.settings)
     }
 
     /// The body of a reactor's thread.

@@ -264,6 +264,7 @@ impl World {
             Cause::Idle => timeouts.idle.is_some(),
             Cause::PongTimeout => timeouts.pong.is_some() && timeouts.ping_interval.is_some(),
             Cause::WriteTimeout => timeouts.write.is_some(),
+            Cause::SlowConsumer => true,
             Cause::Shutdown => self.stopped.is_some(),
             Cause::EndOfStream => client.has_ended,
             // The worker took longer over its request than a handshake may take.

@@ -160,6 +160,7 @@ impl Ledger {
             Cause::Idle => "idle timeout",
             Cause::PongTimeout => "pong timeout",
             Cause::WriteTimeout => "write timeout",
+            Cause::SlowConsumer => "slow consumer",
             Cause::Shutdown => "shutdown",
             Cause::EndOfStream => "end of stream",
             Cause::Lost(_) => "lost",

@@ -12,7 +12,7 @@ use super::ledger::{Author, Coverage, Item, Ledger, Ledgers, Record};
 use super::rng::Rng;
 use crate::connection::{Tick, ticks};
 use crate::reactor::Next;
-use crate::server::App;
+use crate::server::{App, hub};
 use crate::testing::engine::Engine;
 use crate::testing::network::{Call, Fate};
 use crate::{Config, MessageKind, SendError};
@@ -156,7 +156,7 @@ impl World {
         app.route("/".into(), move |request| upgrade(&shared, request));
         // Near its wrap-around the clock has to work as well.
         let now = Tick(rng.pick(&[0, 1_000, u32::MAX - 5_000]));
-        let engine = Engine::new(&config, Arc::new(app), now);
+        let engine = Engine::new(&config, Arc::new(app), hub(&config), now);
         let engine = engine.expect("a configuration that can hold");
         let reactors = config.reactors;
         for reactor in 0..reactors {
