@@ -102,6 +102,12 @@ impl Memory {
         Some(topic)
     }
 
+    /// The topic with this name.
+    #[cfg(all(test, not(loom)))]
+    pub(super) fn topic_of(&self, name: &str) -> Arc<Topic> {
+        self.topic(name).expect("room")
+    }
+
     #[cfg(all(test, not(loom)))]
     pub(super) fn len(&self) -> usize {
         self.topics.read().unwrap().len()
