@@ -141,6 +141,8 @@ impl Flags {
     const WAITING: u16 = 1 << 10;
     /// A handle has asked for the end: what handles send after that is too late.
     const CLOSE_ASKED: u16 = 1 << 11;
+    /// The last frame is queued, whatever the handler has sent besides.
+    const CUT: u16 = 1 << 12;
 
     fn has(self, flag: u16) -> bool {
         self.0 & flag != 0

@@ -4,6 +4,7 @@ use std::io::IoSlice;
 
 use super::outbox::write_once;
 use super::{Cause, CloseReason, Connection, Context, Delivery, Flags, Postponed, State};
+use crate::protocol::CloseFrame;
 use crate::topics::{Frame, Subscription};
 use crate::transport::{Sys, Token};
 
@@ -120,7 +121,7 @@ impl<T> Connection<T> {
     }
 
     /// Ends a connection that is behind with its topics by more than may wait for it: what has
-    /// not begun to leave is dropped, so that the Close frame has a chance.
+    /// not begun to leave is dropped, and a Close frame takes its place.
     pub(crate) fn fall_behind<S, D: Delivery>(&mut self, token: Token, cx: &mut Context<S, D>) {
         if !self.is_open() {
             return;
@@ -128,8 +129,14 @@ impl<T> Connection<T> {
         if let Some(cold) = &mut self.cold {
             cold.outbox.drop_unsent();
         }
+        // What its handler has sent meanwhile may not leave with a gap before it.
+        let reason = CloseReason::new(Cause::SlowConsumer);
+        let mut close = Vec::new();
+        CloseFrame::encode(&mut close, None, Some(reason.code()), reason.reason());
+        self.push_bytes(&close, cx);
+        self.flags.set(Flags::CUT);
         self.note_outbox();
-        self.end(token, CloseReason::new(Cause::SlowConsumer), cx);
+        self.end(token, reason, cx);
     }
 
     /// Passes the outcome of a subscription on. False if there is no handler to hear of it.

@@ -116,9 +116,11 @@ impl CloseReason {
     pub(crate) fn answer(&self) -> Option<(Option<CloseCode>, &str)> {
         match self.cause {
             Cause::Peer => Some(((self.code != CloseCode::NO_STATUS).then_some(self.code), "")),
-            Cause::Fault(_) | Cause::Idle | Cause::SlowConsumer | Cause::Shutdown => {
+            Cause::Fault(_) | Cause::Idle | Cause::Shutdown => {
                 Some((Some(self.code), &self.reason))
             }
+            // Its connection has queued the Close frame already.
+            Cause::SlowConsumer => None,
             Cause::Handler
             | Cause::PongTimeout
             | Cause::WriteTimeout

@@ -141,7 +141,7 @@ impl<T> Connection<T> {
         piece: Piece<'a>,
         cx: &mut Context<S, D>,
     ) {
-        if self.state == State::Gone {
+        if self.state == State::Gone || self.flags.has(Flags::CUT) {
             return;
         }
         if first.is_none() && self.outbox_len() == 0 {
