@@ -259,11 +259,12 @@ impl<A: Application> Executor<A> {
         mut sink: Sink<'_>,
     ) {
         let subscriptions = &self.links.subscriptions;
-        let is_current = subscriptions.is_current(to.slot, subscription);
+        if !subscriptions.is_current(to.slot, subscription) {
+            // Nothing of it is let through; its end is on the way.
+            return;
+        }
         self.run(&to, 0, sink.reborrow(), |session, output| {
-            if is_current {
-                A::subscribed(session, output, subscription);
-            }
+            A::subscribed(session, output, subscription);
         });
         sink.replies.push(Op::Admit {
             topic: Arc::clone(&subscription.topic),
