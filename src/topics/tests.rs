@@ -151,8 +151,10 @@ fn the_longest_prefix_says_how_much_is_kept() {
 #[test]
 fn whoever_resumes_gets_all_or_is_told() {
     let hub = Memory::new(limits());
-    let epoch = (0..6).map(|_| hub.publish("a", text("x")).unwrap().epoch);
-    let epoch = epoch.last().unwrap();
+    let offsets: Vec<Offset> = (0..6)
+        .map(|_| hub.publish("a", text("x")).unwrap())
+        .collect();
+    let epoch = offsets[0].epoch;
     for (number, expected) in [
         (6, Some(vec![])),
         (5, Some(vec![6])),

@@ -83,7 +83,7 @@ fn visit(address: std::net::SocketAddr, over: &AtomicBool) -> Vec<Visit> {
     let mut visits: Vec<Visit> = Vec::new();
     let mut last: Option<Offset> = None;
     while !over.load(SeqCst) {
-        let after = last.filter(|_| visits.len() % 3 != 0);
+        let after = last.filter(|_| !visits.len().is_multiple_of(3));
         let command = match after {
             Some(offset) => format!("after {offset}"),
             None => "new".into(),
