@@ -1,12 +1,12 @@
 //! The one way into a reactor from other threads.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 
 use super::batch::Batch;
 use crate::connection::{Link, OutFrame};
 use crate::protocol::CloseCode;
 use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use crate::sync::{Receiver, Sender, bounded};
+use crate::sync::{Mutex, MutexGuard, Receiver, Sender, bounded};
 use crate::topics::{Mailbox, Topic};
 
 /// Items besides batches that the inbox holds at most; a thread that would exceed it is told [`Full`].
@@ -81,7 +81,7 @@ impl Inbox {
             items: AtomicUsize::new(0),
             signalled: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
-            news: Mutex::default(),
+            news: Mutex::new(News::default()),
             has_news: AtomicBool::new(false),
             wake,
         }
