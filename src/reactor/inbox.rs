@@ -129,13 +129,6 @@ impl Inbox {
         }
     }
 
-    /// The reactor's side, at the beginning of a turn: it will look here before it sleeps, and need
-    /// not be woken for what comes until then.
-    #[inline]
-    pub(super) fn attend(&self) {
-        self.signalled.store(true, Ordering::Release);
-    }
-
     /// The reactor's side, before it takes items.
     pub(super) fn acknowledge(&self) {
         self.signalled.swap(false, Ordering::AcqRel);

@@ -127,7 +127,6 @@ impl<S: Sys, D: Handoff> Reactor<S, D> {
     /// Does everything that can be done now, and says when there will be more.
     pub(crate) fn turn(&mut self, events: impl IntoIterator<Item = Readiness>, now: Tick) -> Next {
         self.cx.now = now;
-        self.inbox.attend();
         self.cx.delivery.begin(now);
         std::mem::swap(&mut self.ready, &mut self.turns);
         self.take_events(events);
