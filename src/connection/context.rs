@@ -17,6 +17,8 @@ pub(crate) struct Settings {
     pub(crate) decoder: DecoderSettings,
     pub(crate) max_headers: usize,
     pub(crate) outbox: usize,
+    /// Topics of one connection at most.
+    pub(crate) subscriptions: usize,
     pub(crate) handshake: Option<u32>,
     pub(crate) idle: Option<u32>,
     pub(crate) ping_interval: Option<u32>,
@@ -55,6 +57,8 @@ impl MemoryAccount {
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Totals {
     pub(crate) messages: u64,
+    /// Publications given to subscribers.
+    pub(crate) deliveries: u64,
 }
 
 pub(crate) struct Context<S, D> {

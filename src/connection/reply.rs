@@ -1,9 +1,12 @@
 //! What handlers answer: encoded replies and decisions, grouped by connection, in order.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
 use crate::mapped_vec::MappedVec;
 use crate::protocol::{CloseCode, CloseFrame, FrameHeader, MessageKind, Opcode};
+use crate::topics::Topic;
 use crate::transport::Token;
 
 /// Payloads from here on are passed along instead of being copied.
@@ -102,6 +105,8 @@ pub(crate) enum Op {
     Drain,
     /// Call the timer in so many milliseconds, instead of any earlier call for it.
     Timer { after: Option<u32>, epoch: u8 },
+    /// The handler has been told of this subscription and has answered: publications follow.
+    Admit { topic: Arc<Topic>, ticket: u32 },
     /// The handler has gone. A Close frame, if one is due, is among the bytes before this.
     End,
 }

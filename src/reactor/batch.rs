@@ -8,6 +8,7 @@ use bytes::Bytes;
 use crate::connection::{Body, CloseReason, OWNED_FROM, Replies, Target, weight};
 use crate::mapped_vec::MappedVec;
 use crate::protocol::{CloseCode, MessageKind};
+use crate::topics::Subscription;
 
 /// Memory of a batch that is kept when it is recycled.
 const KEPT_ARENA: usize = 512 * 1024;
@@ -38,6 +39,7 @@ enum Entry {
 pub(crate) enum Rare {
     Open { remote: SocketAddr },
     Close { code: CloseCode, reason: String },
+    Subscribed(Box<Subscription>),
     End(CloseReason),
 }
 

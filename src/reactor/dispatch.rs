@@ -14,6 +14,7 @@ use super::inbox::Inbox;
 use super::queue::Queue;
 use crate::connection::{Body, CloseReason, Delivery, Replies, Target, Tick};
 use crate::protocol::{CloseCode, MessageKind, Request, UpgradeRequest};
+use crate::topics::Subscription;
 
 /// Batches of one reactor that are with one worker at most.
 const IN_FLIGHT: usize = 4;
@@ -215,6 +216,10 @@ impl Delivery for Dispatch {
 
     fn drain(&mut self, to: Target) {
         self.lane(&to).drain(&to);
+    }
+
+    fn subscribed(&mut self, to: Target, subscription: Box<Subscription>) {
+        self.lane(&to).rare(&to, Rare::Subscribed(subscription));
     }
 
     fn close(&mut self, to: Target, code: CloseCode, reason: &str) {

@@ -13,6 +13,8 @@ pub(crate) struct Inspection {
     pub(crate) spares: usize,
     /// Items nobody has taken from the inbox.
     pub(crate) has_inbox: bool,
+    /// Subscribers, one for each topic.
+    pub(crate) subscribers: usize,
     /// Connections on the list of those that wait for a worker.
     pub(crate) waiting: usize,
     /// Nothing is collected for workers or with them.
@@ -32,7 +34,8 @@ impl<S: Sys, D: Handoff> Reactor<S, D> {
             connections: connections.collect(),
             memory: self.cx.account.held(),
             spares: self.cx.spares(),
-            has_inbox: !self.inbox.is_empty(),
+            has_inbox: !self.inbox.is_empty() || !self.fanout.is_at_rest(),
+            subscribers: self.fanout.subscribers(),
             waiting: self.waiting.len(),
             lanes_rest: true,
             lanes_full: false,

@@ -7,9 +7,11 @@
 mod accept;
 mod batch;
 mod dispatch;
+mod fanout;
 mod inbox;
 #[cfg(all(test, not(loom)))]
 mod inspect;
+mod members;
 mod queue;
 mod shell;
 mod stats;
@@ -37,6 +39,7 @@ pub(crate) use shell::{Shell, pin};
 pub(crate) use stats::Stats;
 
 use accept::{ACCEPT_BUDGET, Door, Pause, Verdict, verdict};
+use fanout::Fanout;
 use wheel::TimerWheel;
 
 /// Bytes read from one connection in one turn, at least; then the others have theirs.
@@ -75,6 +78,7 @@ pub(crate) struct Reactor<S: Sys, D> {
     inbox: Arc<Inbox>,
     /// The replies being carried out, or the memory of the last ones.
     replies: Box<Replies>,
+    fanout: Fanout,
     stats: Arc<Stats>,
     accepted: u64,
     /// How long a shutdown may take, in ticks.
@@ -111,6 +115,7 @@ impl<S: Sys, D: Handoff> Reactor<S, D> {
             turns: Vec::new(),
             dirty: Vec::new(),
             waiting: Vec::new(),
+            fanout: Fanout::new(&inbox),
             inbox,
             replies: Box::default(),
             stats,
@@ -129,6 +134,7 @@ impl<S: Sys, D: Handoff> Reactor<S, D> {
         self.take_events(events);
         self.take_turns();
         self.take_inbox();
+        self.fan_out();
         self.fire_timers();
         self.write_dirty();
         self.accept();
@@ -289,7 +295,7 @@ impl<S: Sys, D: Handoff> Reactor<S, D> {
         };
         let answer = Answer {
             token,
-            ops,
+            ops: &mut *ops,
             bytes,
             delivered,
         };
@@ -301,6 +307,7 @@ impl<S: Sys, D: Handoff> Reactor<S, D> {
                 connection.shut_down(token, &mut self.cx);
             }
         }
+        self.admit(token, ops);
     }
 
     /// A handshake was accepted whose connection has gone meanwhile: its handler must be told.
@@ -510,6 +517,7 @@ impl<S: Sys, D: Handoff> Reactor<S, D> {
         Stats::set(&self.stats.connections, self.connections.len() as u64);
         Stats::set(&self.stats.accepted, self.accepted);
         Stats::set(&self.stats.messages, self.cx.totals.messages);
+        Stats::set(&self.stats.deliveries, self.cx.totals.deliveries);
         Stats::set(&self.stats.memory, self.cx.account.held() as u64);
     }
 
@@ -521,6 +529,7 @@ impl<S: Sys, D: Handoff> Reactor<S, D> {
         // What the budget left in the inbox sends no further wake-up.
         if !self.ready.is_empty()
             || !self.inbox.is_empty()
+            || !self.fanout.is_at_rest()
             || (accepting && self.pause.until().is_none())
         {
             return Next::Now;

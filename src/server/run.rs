@@ -17,6 +17,7 @@ use crate::connection::{Context, Front, Settings, ticks};
 use crate::reactor::{
     BATCHES, Batch, Dispatch, Handoff, Inbox, Load, Population, Queue, Reactor, pin, reserved_slots,
 };
+use crate::topics::Memory;
 use crate::transport::OsSys;
 use crate::worker::{Executor, Inline, Outside, Worker};
 
@@ -141,6 +142,7 @@ impl Server {
         let shared = Shared {
             slots: reserved_slots(&self.population),
             app,
+            hub: self.hub,
             settings: self.settings,
             population: self.population,
             drain: self.config.timeouts.drain.map(ticks),
@@ -185,6 +187,7 @@ type Lanes = Vec<(Queue, Load)>;
 #[derive(Clone)]
 struct Shared {
     app: Arc<App>,
+    hub: Arc<Memory>,
     settings: Settings,
     population: Population,
     slots: usize,
@@ -194,11 +197,7 @@ struct Shared {
 
 impl Shared {
     fn outside(&self, reactor: usize, inbox: &Arc<Inbox>) -> Outside {
-        Outside {
-            reactor: reactor as u16,
-            inbox: Arc::clone(inbox),
-            outbox: self.settings.outbox,
-        }
+        Outside::new(reactor, inbox, self.hub.clone(), &self.settings)
     }
 
     /// The body of a reactor's thread.

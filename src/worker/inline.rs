@@ -7,6 +7,7 @@ use super::output::Outside;
 use crate::connection::{Body, CloseReason, Delivery, Replies, Target, Tick};
 use crate::protocol::{CloseCode, MessageKind, Request, UpgradeRequest};
 use crate::reactor::{Batch, Handoff};
+use crate::topics::Subscription;
 
 pub(crate) struct Inline<A: Application> {
     executor: Executor<A>,
@@ -80,6 +81,11 @@ impl<A: Application> Delivery for Inline<A> {
     fn drain(&mut self, to: Target) {
         let (executor, sink) = self.parts();
         executor.drain(to, sink);
+    }
+
+    fn subscribed(&mut self, to: Target, subscription: Box<Subscription>) {
+        let (executor, sink) = self.parts();
+        executor.subscribed(to, &subscription, sink);
     }
 
     fn close(&mut self, to: Target, code: CloseCode, reason: &str) {

@@ -129,6 +129,9 @@ impl<A: Application> Consumer for Turn<'_, A> {
             Event::Rare(Rare::Close { code, reason }, _) => {
                 executor.close(*to, code, &reason, sink);
             }
+            Event::Rare(Rare::Subscribed(subscription), _) => {
+                executor.subscribed(*to, &subscription, sink);
+            }
             Event::Rare(Rare::End(reason), _) => executor.end(*to, reason, sink),
         }
     }
