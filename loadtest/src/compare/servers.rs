@@ -134,7 +134,7 @@ pub(crate) fn all(extras: &[Extra]) -> Vec<Contender> {
         on_tokio("fastwebsockets", "fastwebsockets-peer", BOTH),
         on_tokio("tokio-websockets", "tokio-websockets-peer", BOTH),
         tungstenite("tungstenite-16k", small, BOTH, true),
-        tungstenite("tungstenite-batched", batched, BOTH, true),
+        tungstenite("tungstenite-batched", batched, BOTH, false),
         tungstenite("tungstenite", "--mode idiomatic", PINNED, false),
         npm("bun", "bun", BOTH, true),
         npm("ws", "node", PINNED, false),
