@@ -6,23 +6,26 @@
 //! allocated for a message, and an idle connection owns no buffer.
 
 mod alarm;
+mod behaviour;
 mod clock;
 mod context;
 mod control;
 mod faults;
 mod lead;
 mod link;
+mod links;
 mod open;
 mod plan;
 mod stats;
 mod thread;
 
+pub use behaviour::Scenario;
 pub use clock::{Nanos, now};
 pub use context::Context;
 pub use control::{Phase, Shared};
 pub use faults::Faults;
 pub use lead::{Observer, Outcome, Unable, run};
 pub use link::{Leave, Link};
+pub use links::{Links, Slot};
 pub use plan::Plan;
 pub use stats::{Stats, histogram};
-pub use thread::{Links, Scenario, Slot};

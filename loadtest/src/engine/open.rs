@@ -6,8 +6,8 @@ use std::io;
 use mio::{Interest, Token};
 
 use super::link::State;
-use super::thread::{End, Scenario, Slot, Thread, token};
-use super::{Link, Nanos, Phase, Plan, now};
+use super::thread::{End, Thread, token};
+use super::{Link, Nanos, Phase, Plan, Scenario, Slot, now};
 use crate::net;
 use crate::payload::Ledger;
 use crate::wire::{self, Key};

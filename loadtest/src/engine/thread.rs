@@ -8,16 +8,16 @@ use std::time::Duration;
 
 use mio::event::Event;
 use mio::{Events, Poll, Token};
-use slab::Slab;
 
 use super::alarm::Alarm;
 use super::control::Gauges;
 use super::link::State;
+use super::links::Slot;
 use super::open::Opener;
 use super::stats::Interval;
-use super::{Context, Leave, Link, Nanos, Phase, Stats, now};
+use super::{Context, Leave, Link, Links, Nanos, Phase, Scenario, Stats, now};
 use crate::net;
-use crate::wire::{self, Data, Opcode, Parser};
+use crate::wire::{self, Opcode};
 
 /// Bytes of one read; shared by all connections of the thread.
 const READ: usize = 256 << 10;
@@ -28,155 +28,6 @@ const EVENTS: usize = 1024;
 
 pub(super) const WAKER: Token = Token(usize::MAX);
 pub(super) const ALARM: Token = Token(usize::MAX - 1);
-
-/// What the connections of a load thread do. Each thread has one, and calls it; what a scenario
-/// queues is written when the call returns.
-pub trait Scenario: Send {
-    /// What it keeps for each connection.
-    type Local: Default + Send;
-
-    /// Whether connections stay for the whole run: they are opened before the load begins, and none
-    /// is replaced. Otherwise each that ends makes room for a new one while there is load.
-    const STAYS: bool = true;
-
-    /// Whether [`timers`](Self::timers) are to be exact to much less than a millisecond, which
-    /// costs a system call each.
-    const EXACT: bool = false;
-
-    /// Whether messages are echoes. Otherwise [`data`](Self::data) must say what they are.
-    const ECHOES: bool = true;
-
-    /// A connection's opening handshake is complete.
-    fn opened(&mut self, _link: &mut Link, _local: &mut Self::Local, _context: &mut Context) {}
-
-    /// A piece of a message came; unless overridden, it must be an echo. With
-    /// [`ECHOES`](Self::ECHOES) most of those that are right do not come here.
-    #[inline]
-    fn data(
-        &mut self,
-        link: &mut Link,
-        local: &mut Self::Local,
-        data: &Data<'_>,
-        context: &mut Context,
-    ) {
-        if let Some(sequence) = context.check(link, data) {
-            self.echoed(link, local, sequence, context);
-        }
-    }
-
-    /// An echo came whole and right.
-    #[inline]
-    fn echoed(
-        &mut self,
-        _link: &mut Link,
-        _local: &mut Self::Local,
-        _sequence: u32,
-        _context: &mut Context,
-    ) {
-    }
-
-    /// A pong came.
-    fn pong(
-        &mut self,
-        _link: &mut Link,
-        _local: &mut Self::Local,
-        _payload: &[u8],
-        _context: &mut Context,
-    ) {
-    }
-
-    /// Everything that one read brought has been handed over.
-    #[inline]
-    fn answered(&mut self, _link: &mut Link, _local: &mut Self::Local, _context: &mut Context) {}
-
-    /// An open connection ended though nobody here wanted it to. Returns whether that was to be
-    /// expected and is no fault.
-    fn ended(
-        &mut self,
-        _link: &mut Link,
-        _local: &mut Self::Local,
-        _why: &str,
-        _context: &mut Context,
-    ) -> bool {
-        false
-    }
-
-    /// A phase, or a step of the measured part, begins.
-    fn phase(&mut self, _links: &mut Links<Self::Local>, _context: &mut Context) {}
-
-    /// Called in every turn: does what is due, and says when to be called again at the latest.
-    #[inline]
-    fn timers(&mut self, _links: &mut Links<Self::Local>, _context: &mut Context) -> Option<Nanos> {
-        None
-    }
-}
-
-/// One connection and what the scenario keeps for it.
-#[derive(Debug)]
-pub struct Slot<L> {
-    /// The connection.
-    pub link: Link,
-    /// The scenario's.
-    pub local: L,
-    parser: Parser,
-}
-
-/// The connections of a thread.
-#[derive(Debug)]
-pub struct Links<L> {
-    slab: Slab<Slot<L>>,
-    generation: u32,
-    /// Those whose socket failed outside of their own events.
-    broken: Vec<(usize, io::Error)>,
-}
-
-impl<L: Default> Links<L> {
-    /// All connections, with keys that stay the same while they last.
-    pub fn iter_mut(&mut self) -> impl Iterator<Item = (usize, &mut Slot<L>)> {
-        self.slab.iter_mut()
-    }
-
-    /// The connection with this key.
-    pub fn at(&mut self, key: usize) -> Option<&mut Slot<L>> {
-        self.slab.get_mut(key)
-    }
-
-    /// Writes what is queued on this connection.
-    #[inline]
-    pub fn flush(&mut self, key: usize, context: &mut Context) {
-        if let Some(slot) = self.slab.get_mut(key)
-            && slot.link.has_output()
-            && matches!(slot.link.state, State::Open | State::Closing)
-            && let Err(error) = slot.link.flush(context)
-        {
-            self.broken.push((key, error));
-        }
-    }
-
-    /// Connections, also those that are still being opened or closed.
-    pub fn len(&self) -> usize {
-        self.slab.len()
-    }
-
-    /// Whether there is none.
-    pub fn is_empty(&self) -> bool {
-        self.slab.is_empty()
-    }
-
-    /// The generation of the next connection, and its key.
-    pub(super) fn vacancy(&mut self) -> (usize, u32) {
-        self.generation = (self.generation + 1) & 0x7fff_ffff;
-        (self.slab.vacant_key(), self.generation)
-    }
-
-    pub(super) fn insert(&mut self, link: Link) {
-        self.slab.insert(Slot {
-            link,
-            local: L::default(),
-            parser: Parser::default(),
-        });
-    }
-}
 
 /// Slab key and generation of a connection: an event that comes late must not meet another one.
 #[inline]
@@ -229,11 +80,7 @@ impl<S: Scenario> Thread<S> {
         Ok(Self {
             poll,
             scenario,
-            links: Links {
-                slab: Slab::new(),
-                generation: 0,
-                broken: Vec::new(),
-            },
+            links: Links::new(),
             context,
             gauges,
             opener,
