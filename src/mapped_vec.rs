@@ -175,6 +175,24 @@ impl<T: Copy> MappedVec<T> {
         }
         self.len += elements.len();
     }
+
+    /// Appends both if that takes no growing; says whether it did.
+    #[inline]
+    pub(crate) fn append<const N: usize>(&mut self, first: &[T; N], then: &[T]) -> bool {
+        let count = N + then.len();
+        if count > self.capacity - self.len {
+            return false;
+        }
+        // SAFETY: there is room for both in the memory, and slices that could be borrowed next
+        // to `&mut self` lie elsewhere.
+        unsafe {
+            let end = self.start.add(self.len);
+            ptr::copy_nonoverlapping(first.as_ptr(), end.as_ptr(), N);
+            ptr::copy_nonoverlapping(then.as_ptr(), end.add(N).as_ptr(), then.len());
+        }
+        self.len += count;
+        true
+    }
 }
 
 impl<T> Default for MappedVec<T> {
@@ -246,6 +264,21 @@ mod tests {
             model.extend_from_slice(&piece);
             assert_eq!(*list, *model);
         }
+    }
+
+    #[test]
+    fn two_parts_are_appended_where_there_is_room_and_not_at_all_elsewhere() {
+        let mut list = MappedVec::new();
+        assert!(!list.append(b"ab", b"c"), "no memory yet");
+        list.push(b'x');
+        assert!(list.append(b"ab", b""));
+        assert!(list.append(b"cd", b"efg"));
+        assert_eq!(*list, *b"xabcdefg");
+        let room = list.capacity() - list.len();
+        assert!(!list.append(b"ab", &vec![b'y'; room - 1]));
+        assert_eq!(*list, *b"xabcdefg");
+        assert!(list.append(b"ab", &vec![b'y'; room - 2]));
+        assert_eq!(list.len(), list.capacity());
     }
 
     #[test]

@@ -230,14 +230,8 @@ impl Replies {
 
     #[inline]
     fn frame(&mut self, opcode: Opcode, payload: &[u8]) {
-        // With room for all of it no call can come between the two parts.
-        let room = self.arena.capacity() - self.arena.len();
-        if let Some(header) = FrameHeader::short(opcode, payload.len())
-            && header.len() + payload.len() <= room
-        {
-            self.arena.extend_from_slice(&header);
-            self.arena.extend_from_slice(payload);
-        } else {
+        let header = FrameHeader::short(opcode, payload.len());
+        if !header.is_some_and(|header| self.arena.append(&header, payload)) {
             self.general_frame(opcode, payload);
         }
     }
