@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use loadtest::report::Report;
 use rustix::process::{Pid, Signal, kill_process};
+use rustix::thread::{CpuSet, sched_getcpu, sched_setaffinity};
 
 use super::server::{self, Server};
 
-fn loadtest(args: &[&str]) -> Output {
+pub(crate) fn loadtest(args: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_loadtest"))
         .args(args)
         .output()
@@ -44,6 +45,56 @@ fn a_run_writes_its_json() {
     assert_eq!(report.connections.opened, 3);
     assert!(report.messages.received > 0);
     assert!(report.messages.bytes_per_second > report.messages.per_second * 1000.0);
+}
+
+/// A process that spins on one core.
+struct Spinner(std::process::Child);
+
+impl Spinner {
+    fn start(core: usize) -> Self {
+        let child = Command::new("sh")
+            .args(["-c", "while :; do :; done"])
+            .spawn()
+            .unwrap();
+        let mut set = CpuSet::new();
+        set.set(core);
+        sched_setaffinity(Pid::from_raw(child.id() as i32), &set).unwrap();
+        Self(child)
+    }
+}
+
+impl Drop for Spinner {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn a_client_that_is_kept_from_its_core_says_so() {
+    let server = Server::start(server::echo);
+    let core = sched_getcpu();
+    let _spinners = [core; 3].map(Spinner::start);
+    let pin = format!("--pin={core}");
+    let output = loadtest(&[
+        "echo",
+        &server.url(),
+        &pin,
+        "--connections=16",
+        "--in-flight=64",
+        "--duration=2s",
+        "--warmup=100ms",
+        "--grace=20s",
+        "--json=-",
+    ]);
+    let report: Report = serde_json::from_slice(&output.stdout).unwrap();
+    let bottleneck = report.client.bottleneck.unwrap();
+    assert!(bottleneck.contains("waited for a CPU"), "{bottleneck}");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        said.contains("WARNING: the client was the bottleneck"),
+        "{said}"
+    );
 }
 
 #[test]

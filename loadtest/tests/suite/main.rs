@@ -3,4 +3,5 @@
 mod command;
 mod faults;
 mod load;
+mod python;
 mod server;
