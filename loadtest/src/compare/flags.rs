@@ -14,8 +14,8 @@ use super::servers::Extra;
 #[derive(Clone, Debug, clap::Args)]
 pub struct Flags {
     /// Only this cell; repeatable. CONNECTIONS,PAYLOAD,IN-FLIGHT (such as 64,16KiB,1),
-    /// rate:CONNECTIONS,PAYLOAD, idle[:CONNECTIONS], echoed[:CONNECTIONS] or
-    /// handshake[:CONNECTIONS]; with `2core:` in front on two cores, nothing pinned
+    /// `rate:CONNECTIONS,PAYLOAD`, `idle[:CONNECTIONS]`, `echoed[:CONNECTIONS]` or
+    /// `handshake[:CONNECTIONS]`; with `2core:` in front on two cores, nothing pinned
     #[arg(long, value_name = "CELL")]
     pub cell: Vec<Cell>,
 
@@ -69,7 +69,8 @@ pub struct Flags {
     #[arg(long)]
     pub no_build: bool,
 
-    /// Exit code 1 unless this holds; repeatable. [METRIC:]SERVER[/SERVER][@CELL]<NUMBER, or >;
+    /// Exit code 1 unless this holds; repeatable.
+    /// `[METRIC:]SERVER[/SERVER][@CELL]<NUMBER`, or `>`;
     /// such as 'sockeye-inline/floor<1.10' or 'memory:sockeye@2core:idle<96'. METRIC is
     /// throughput, cpu, p50, p99, p999 or memory [default: the cell's own]
     #[arg(long, value_name = "CONDITION")]

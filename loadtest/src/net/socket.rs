@@ -28,7 +28,7 @@ pub fn connect(target: SocketAddr, source: Option<IpAddr>) -> io::Result<TcpStre
     }
 }
 
-/// Reads what is there. Like [`write`], it is the bare system call: that of the standard library is
+/// Reads what is there. Like [`write()`], it is the bare system call: that of the standard library is
 /// a point where threads may be cancelled, which costs more than the rest of a load thread's turn.
 ///
 /// # Errors
