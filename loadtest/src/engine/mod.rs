@@ -6,6 +6,7 @@
 //! allocated for a message, and an idle connection owns no buffer.
 
 mod alarm;
+mod cause;
 mod clock;
 mod context;
 mod control;
@@ -17,6 +18,7 @@ mod plan;
 mod stats;
 mod thread;
 
+pub use cause::Cause;
 pub use clock::{Nanos, now};
 pub use context::Context;
 pub use control::{Phase, Shared};
@@ -25,4 +27,4 @@ pub use lead::{Observer, Outcome, Unable, run};
 pub use link::{Leave, Link};
 pub use plan::Plan;
 pub use stats::{Stats, histogram};
-pub use thread::{Links, Scenario, Slot};
+pub use thread::{Links, Scenario, Setup, Slot};

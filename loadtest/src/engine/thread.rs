@@ -15,7 +15,7 @@ use super::control::Gauges;
 use super::link::State;
 use super::open::Opener;
 use super::stats::Interval;
-use super::{Context, Leave, Link, Nanos, Phase, Stats, now};
+use super::{Cause, Context, Leave, Link, Nanos, Phase, Stats, now};
 use crate::net;
 use crate::wire::{self, Data, Opcode, Parser};
 
@@ -28,6 +28,25 @@ const EVENTS: usize = 1024;
 
 pub(super) const WAKER: Token = Token(usize::MAX);
 pub(super) const ALARM: Token = Token(usize::MAX - 1);
+
+/// How a connection is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Setup {
+    /// Whether it begins with the opening handshake. If not, it is open as soon as it is connected,
+    /// and the engine neither writes nor reads anything on its own.
+    pub handshake: bool,
+    /// `SO_RCVBUF` in bytes, set before connecting so that it bounds the window.
+    pub receive_buffer: Option<u32>,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self {
+            handshake: true,
+            receive_buffer: None,
+        }
+    }
+}
 
 /// What the connections of a load thread do. Each thread has one, and calls it; what a scenario
 /// queues is written when the call returns.
@@ -43,7 +62,12 @@ pub trait Scenario: Send {
     /// costs a system call each.
     const EXACT: bool = false;
 
-    /// A connection's opening handshake is complete.
+    /// A connection is about to be made: how?
+    fn connect(&mut self, _local: &mut Self::Local, _context: &mut Context) -> Setup {
+        Setup::default()
+    }
+
+    /// A connection's opening handshake is complete; without one, it is connected.
     fn opened(&mut self, _link: &mut Link, _local: &mut Self::Local, _context: &mut Context) {}
 
     /// A piece of a message came; unless overridden, it must be an echo.
@@ -71,6 +95,16 @@ pub trait Scenario: Send {
     ) {
     }
 
+    /// Bytes came on a connection without an opening handshake.
+    fn raw(
+        &mut self,
+        _link: &mut Link,
+        _local: &mut Self::Local,
+        _bytes: &[u8],
+        _context: &mut Context,
+    ) {
+    }
+
     /// A pong came.
     fn pong(
         &mut self,
@@ -85,17 +119,21 @@ pub trait Scenario: Send {
     #[inline]
     fn answered(&mut self, _link: &mut Link, _local: &mut Self::Local, _context: &mut Context) {}
 
-    /// An open connection ended though nobody here wanted it to. Returns whether that was to be
-    /// expected and is no fault.
+    /// A connection ended, or could not be opened, though nobody here wanted that. Returns whether
+    /// it was to be expected and is no fault.
     fn ended(
         &mut self,
         _link: &mut Link,
         _local: &mut Self::Local,
-        _why: &str,
+        _why: &Cause,
         _context: &mut Context,
     ) -> bool {
         false
     }
+
+    /// A connection that was made, or could not be, is gone for whatever reason.
+    #[inline]
+    fn gone(&mut self, _local: &Self::Local) {}
 
     /// A phase, or a step of the measured part, begins.
     fn phase(&mut self, _links: &mut Links<Self::Local>, _context: &mut Context) {}
@@ -124,9 +162,11 @@ pub struct Links<L> {
     generation: u32,
     /// Those whose socket failed outside of their own events.
     broken: Vec<(usize, io::Error)>,
+    /// Those the scenario leaves outside of their own events.
+    left: Vec<usize>,
 }
 
-impl<L: Default> Links<L> {
+impl<L> Links<L> {
     /// All connections, with keys that stay the same while they last.
     pub fn iter_mut(&mut self) -> impl Iterator<Item = (usize, &mut Slot<L>)> {
         self.slab.iter_mut()
@@ -142,10 +182,18 @@ impl<L: Default> Links<L> {
     pub fn flush(&mut self, key: usize, context: &mut Context) {
         if let Some(slot) = self.slab.get_mut(key)
             && slot.link.has_output()
-            && matches!(slot.link.state, State::Open | State::Closing)
+            && matches!(slot.link.state, State::Open | State::Raw | State::Closing)
             && let Err(error) = slot.link.flush(context)
         {
             self.broken.push((key, error));
+        }
+    }
+
+    /// Ends this connection soon, from outside of its own events.
+    pub fn leave(&mut self, key: usize, how: Leave) {
+        if let Some(slot) = self.slab.get_mut(key) {
+            slot.link.leave(how);
+            self.left.push(key);
         }
     }
 
@@ -165,10 +213,10 @@ impl<L: Default> Links<L> {
         (self.slab.vacant_key(), self.generation)
     }
 
-    pub(super) fn insert(&mut self, link: Link) {
+    pub(super) fn insert(&mut self, link: Link, local: L) {
         self.slab.insert(Slot {
             link,
-            local: L::default(),
+            local,
             parser: Parser::default(),
         });
     }
@@ -184,13 +232,13 @@ pub(super) fn token(key: usize, generation: u32) -> Token {
 pub(super) enum End {
     /// It was wanted to.
     Wanted,
-    /// Something went wrong; in words that do not depend on the connection.
-    Wrong(String),
+    /// Something went wrong; its words do not depend on the connection.
+    Wrong(Cause),
 }
 
 impl From<io::Error> for End {
     fn from(error: io::Error) -> Self {
-        Self::Wrong(error.to_string())
+        Self::Wrong(error.into())
     }
 }
 
@@ -229,6 +277,7 @@ impl<S: Scenario> Thread<S> {
                 slab: Slab::new(),
                 generation: 0,
                 broken: Vec::new(),
+                left: Vec::new(),
             },
             context,
             gauges,
@@ -279,7 +328,10 @@ impl<S: Scenario> Thread<S> {
     fn follow(&mut self) {
         let (phase, step) = (self.context.shared.phase(), self.context.shared.step());
         if phase != self.context.phase || step != self.step {
-            self.step = step;
+            if step != self.step {
+                self.step = step;
+                self.context.stats.mark();
+            }
             if phase != self.context.phase {
                 self.context.phase = phase;
                 self.enter(phase);
@@ -336,6 +388,9 @@ impl<S: Scenario> Thread<S> {
                 self.end(key, error.into());
             }
         }
+        while let Some(key) = self.links.left.pop() {
+            self.part(key);
+        }
     }
 
     /// Shows the leader how far this thread is.
@@ -373,6 +428,7 @@ impl<S: Scenario> Thread<S> {
                     self.end(key, end);
                     return;
                 }
+                self.part(key);
             } else if link.has_output() {
                 self.context.now = now();
                 if let Err(error) = link.flush(&mut self.context) {
@@ -395,6 +451,17 @@ impl<S: Scenario> Thread<S> {
     /// Reads a connection: once, unless that filled the buffer or the stream has ended.
     fn readable(&mut self, token: Token, to_the_end: bool) {
         let Some(key) = self.find(token) else { return };
+        if self.links.slab[key].link.deaf {
+            if to_the_end {
+                let error = self.links.slab[key].link.socket.take_error();
+                let end = match error {
+                    Ok(None) => self.stream_ended(key),
+                    Ok(Some(error)) | Err(error) => error.into(),
+                };
+                self.end(key, end);
+            }
+            return;
+        }
         for _ in 0..MOST_READS {
             let slot = &mut self.links.slab[key];
             let read = match slot.link.socket.read(&mut self.buffer) {
@@ -414,7 +481,7 @@ impl<S: Scenario> Thread<S> {
             if read < self.buffer.len() && !to_the_end {
                 return;
             }
-            if !self.links.slab.contains(key) {
+            if self.links.slab.get(key).is_none_or(|slot| slot.link.deaf) {
                 return;
             }
         }
@@ -425,16 +492,26 @@ impl<S: Scenario> Thread<S> {
     fn stream_ended(&self, key: usize) -> End {
         match self.links.slab[key].link.state {
             State::Closing => End::Wanted,
-            State::Open => {
-                End::Wrong("the server ended a connection without a closing handshake".into())
-            }
-            _ => End::Wrong("the server ended the connection instead of answering".into()),
+            State::Open => End::Wrong(Cause::Finished(
+                "the server ended a connection without a closing handshake",
+            )),
+            _ => End::Wrong(Cause::Finished(
+                "the server ended the connection instead of answering",
+            )),
         }
     }
 
     /// Handles `read` bytes of the buffer, and writes what may be sent now.
     fn received(&mut self, key: usize, read: usize) -> Result<(), End> {
         let slot = &mut self.links.slab[key];
+        if matches!(slot.link.state, State::Raw) {
+            let bytes = &self.buffer[..read];
+            self.scenario
+                .raw(&mut slot.link, &mut slot.local, bytes, &mut self.context);
+            slot.link.flush(&mut self.context)?;
+            self.part(key);
+            return Ok(());
+        }
         let mut start = 0;
         if !matches!(slot.link.state, State::Open | State::Closing) {
             match self.response(key, read)? {
@@ -462,7 +539,10 @@ impl<S: Scenario> Thread<S> {
                         return Err(end);
                     }
                 }
-                Err(violation) => return Err(End::Wrong(format!("RFC 6455 broken: {violation}"))),
+                Err(violation) => {
+                    let why = format!("RFC 6455 broken: {violation}");
+                    return Err(End::Wrong(why.into()));
+                }
             }
         }
         context.count_run();
@@ -491,7 +571,7 @@ impl<S: Scenario> Thread<S> {
                 link.control(Opcode::Close, &1000u16.to_be_bytes(), key);
                 link.state = State::Closing;
             }
-            (State::Open, Leave::Reset) => {
+            (State::Open | State::Raw, Leave::Reset) => {
                 account_for_lost(link, &mut self.context);
                 // Without it the connection only ends in the common way.
                 let _ = net::reset_on_close(&link.socket);
@@ -521,9 +601,11 @@ impl<S: Scenario> Thread<S> {
                     End::Wanted => context.stats.count("unopened", 1.0),
                     End::Wrong(why) => {
                         context.stats.failed += 1;
-                        let what = format!("a connection could not be opened: {why}");
-                        let case = || format!("connection {}", link.id());
-                        context.stats.faults.add(&what, case);
+                        if !self.scenario.ended(&mut link, &mut local, &why, context) {
+                            let what = format!("a connection could not be opened: {why}");
+                            let case = || format!("connection {}", link.id());
+                            context.stats.faults.add(&what, case);
+                        }
                     }
                 }
                 self.opener.failed(context.now);
@@ -534,7 +616,7 @@ impl<S: Scenario> Thread<S> {
                     context.stats.count("unclean_closes", 1.0);
                 }
             }
-            State::Open => {
+            State::Open | State::Raw => {
                 self.open -= 1;
                 if let End::Wrong(why) = end
                     && !self.scenario.ended(&mut link, &mut local, &why, context)
@@ -546,6 +628,7 @@ impl<S: Scenario> Thread<S> {
                 }
             }
         }
+        self.scenario.gone(&local);
     }
 }
 
@@ -571,7 +654,9 @@ fn control<S: Scenario>(
                 Some((code, reason)) => format!("the server closed it with {code} {reason}"),
                 None => "the server closed it without a code".into(),
             };
-            return Some(End::Wrong(why.trim_end().into()));
+            let code = close.map(|(code, _)| code);
+            let why = why.trim_end().into();
+            return Some(End::Wrong(Cause::Closed(code, why)));
         }
         wire::Event::Data(_) => {}
     }

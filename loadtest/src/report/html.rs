@@ -202,7 +202,7 @@ fn figure(title: &str, wide: bool, svg: String) -> Markup {
     }
 }
 
-fn table(section: &Section) -> Markup {
+fn table(section: &Section<'_>) -> Markup {
     html! {
         section.long[section.columns.len() > 5] {
             table {

@@ -11,17 +11,17 @@ const STYLE: TableStyle =
 
 /// A part of the summary: one small table.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Section {
+pub struct Section<'a> {
     /// What its rows are about; the heading of the first column.
-    pub title: &'static str,
+    pub title: &'a str,
     /// Headings of the other columns; empty for a list of names and values.
-    pub columns: Vec<&'static str>,
+    pub columns: Vec<&'a str>,
     /// The rows; the first entry is the row's name.
     pub rows: Vec<Vec<String>>,
 }
 
-impl Section {
-    fn list(title: &'static str, rows: Vec<(&str, String)>) -> Self {
+impl<'a> Section<'a> {
+    fn list(title: &'a str, rows: Vec<(&str, String)>) -> Self {
         let rows = rows
             .into_iter()
             .map(|(name, value)| vec![name.into(), value])
@@ -35,7 +35,7 @@ impl Section {
 }
 
 /// The parts of the summary in their order, without those the run has nothing for.
-pub fn sections(report: &Report) -> Vec<Section> {
+pub fn sections(report: &Report) -> Vec<Section<'_>> {
     let mut sections = vec![connections(report), messages(report), checks(report)];
     sections.extend(times(report));
     sections.extend(
@@ -53,6 +53,11 @@ pub fn sections(report: &Report) -> Vec<Section> {
             .collect();
         sections.push(Section::list("details", rows));
     }
+    sections.extend(report.tables.iter().map(|table| Section {
+        title: &table.title,
+        columns: table.columns.iter().map(String::as_str).collect(),
+        rows: table.rows.clone(),
+    }));
     if !report.faults.is_empty() {
         let rows = report
             .faults
@@ -81,6 +86,7 @@ pub fn warnings(report: &Report) -> Vec<String> {
         let times = report.faults.iter().map(|fault| fault.count).sum();
         warnings.push(format!("the run has faults: {}", count(times)));
     }
+    warnings.extend(report.notes.iter().cloned());
     warnings.extend(
         report
             .failed_requirements
@@ -125,7 +131,7 @@ pub fn text(report: &Report, width: Option<u16>) -> String {
     out
 }
 
-fn table(section: &Section, width: Option<u16>) -> String {
+fn table(section: &Section<'_>, width: Option<u16>) -> String {
     let mut table = Table::new();
     table.load_style(STYLE);
     table.set_content_arrangement(ContentArrangement::Dynamic);
@@ -154,7 +160,7 @@ fn printable(text: &str) -> String {
         .collect()
 }
 
-fn connections(report: &Report) -> Section {
+fn connections(report: &Report) -> Section<'static> {
     let found = &report.connections;
     Section {
         title: "connections",
@@ -173,7 +179,7 @@ fn connections(report: &Report) -> Section {
     }
 }
 
-fn messages(report: &Report) -> Section {
+fn messages(report: &Report) -> Section<'static> {
     let found = &report.messages;
     let payload = format!("{}/s", bytes(found.bytes_per_second));
     let figures = [
@@ -190,7 +196,7 @@ fn messages(report: &Report) -> Section {
 }
 
 /// What every message was checked for.
-fn checks(report: &Report) -> Section {
+fn checks(report: &Report) -> Section<'static> {
     let found = &report.messages;
     Section {
         title: "checks",
@@ -213,7 +219,7 @@ fn row(name: &str, figures: impl IntoIterator<Item = String>) -> Vec<String> {
 }
 
 /// Raw and corrected latency one above the other, the handshake below them.
-fn times(report: &Report) -> Option<Section> {
+fn times(report: &Report) -> Option<Section<'static>> {
     let latency = report.latency.as_ref();
     let corrected = latency.and_then(|latency| latency.corrected.as_ref());
     let raw_name = if corrected.is_some() {
@@ -249,7 +255,7 @@ fn time_row(name: &str, found: &Quantiles) -> Vec<String> {
     row(name, figures.map(micros))
 }
 
-fn server_use(server: &ServerUse, wall: f64) -> Section {
+fn server_use(server: &ServerUse, wall: f64) -> Section<'static> {
     let mut rows = vec![
         ("process", server.pid.to_string()),
         (
@@ -278,7 +284,7 @@ fn server_use(server: &ServerUse, wall: f64) -> Section {
     Section::list("server", rows)
 }
 
-fn client_use(report: &Report) -> Section {
+fn client_use(report: &Report) -> Section<'static> {
     let client = &report.client;
     let mut rows = vec![
         ("load threads", client.threads.to_string()),

@@ -5,6 +5,7 @@ use std::f64::consts::TAU;
 use hdrhistogram::Histogram;
 use loadtest::report::{
     ClientUse, Connections, Fault, Latency, Messages, Quantiles, Report, SCHEMA, Sample, ServerUse,
+    Table,
 };
 
 /// A full report: every part is there.
@@ -81,6 +82,12 @@ pub(crate) fn quiet() -> Report {
             busiest_thread: 0.243,
             bottleneck: None,
         },
+        tables: vec![Table {
+            title: "tries".into(),
+            columns: vec!["p99".into()],
+            rows: vec![vec!["50000/s".into(), "310 µs".into()]],
+        }],
+        notes: vec!["one thing to know".into()],
         series: (0..=35).map(second).collect(),
         ..Report::default()
     }

@@ -6,7 +6,7 @@ use loadtest::report::Report;
 
 use super::server::{self, Server};
 
-fn loadtest(args: &[&str]) -> Output {
+pub(crate) fn loadtest(args: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_loadtest"))
         .args(args)
         .output()
@@ -14,7 +14,7 @@ fn loadtest(args: &[&str]) -> Output {
 }
 
 /// Exit code and what it said.
-fn said(output: &Output) -> (i32, String) {
+pub(crate) fn said(output: &Output) -> (i32, String) {
     let said = [&output.stdout[..], &output.stderr[..]].concat();
     let said = String::from_utf8_lossy(&said).into_owned();
     (output.status.code().unwrap(), said)

@@ -2,5 +2,7 @@
 
 mod command;
 mod faults;
+mod hostile;
 mod load;
+mod search;
 mod server;
