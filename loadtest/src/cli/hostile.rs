@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::Args;
 
 use super::flags::{Common, Content};
-use super::values::{bytes, duration, period, rate};
+use super::values::{duration, period, rate, size};
 use crate::engine::{Plan, Scenario};
 use crate::report::Report;
 use crate::run::Title;
@@ -34,8 +34,8 @@ pub(super) struct HostileFlags {
     #[arg(long, value_name = "RATE", default_value = "20", value_parser = rate)]
     attack_rate: f64,
     /// Bytes that all attackers together send at most
-    #[arg(long, value_name = "BYTES", default_value = "64MiB", value_parser = bytes)]
-    attack_bytes: usize,
+    #[arg(long, value_name = "BYTES", default_value = "256MiB", value_parser = size)]
+    attack_bytes: u64,
     /// Load threads of the attackers
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=64))]
     attack_threads: u32,
@@ -153,7 +153,7 @@ impl HostileFlags {
             orders: Orders {
                 attacks: self.attack.0.clone(),
                 rate: self.attack_rate,
-                bytes: self.attack_bytes as u64,
+                bytes: self.attack_bytes,
                 overstay: self.overstay,
                 seed: self.seed,
             },

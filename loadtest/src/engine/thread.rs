@@ -58,6 +58,9 @@ pub trait Scenario: Send {
     /// is replaced. Otherwise each that ends makes room for a new one while there is load.
     const STAYS: bool = true;
 
+    /// Whether pings are answered (RFC 6455 section 5.5.3).
+    const ANSWERS_PINGS: bool = true;
+
     /// Whether [`timers`](Self::timers) are to be exact to much less than a millisecond, which
     /// costs a system call each.
     const EXACT: bool = false;
@@ -643,6 +646,7 @@ fn control<S: Scenario>(
 ) -> Option<End> {
     let key = context.pattern.key();
     match event {
+        wire::Event::Ping(_) if !S::ANSWERS_PINGS => {}
         wire::Event::Ping(payload) => link.control(Opcode::Pong, payload, key),
         wire::Event::Pong(payload) => scenario.pong(link, local, payload, context),
         wire::Event::Close(_) if matches!(link.state, State::Closing) => {}

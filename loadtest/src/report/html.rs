@@ -61,6 +61,7 @@ fn head(report: &Report) -> Markup {
 fn warnings(report: &Report) -> Markup {
     html! {
         @for warning in summary::warnings(report) { p.warning role="alert" { (warning) } }
+        @for note in &report.notes { p.warning role="note" { (note) } }
     }
 }
 

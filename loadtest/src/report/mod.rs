@@ -47,6 +47,7 @@ pub struct Report {
     /// What this process used.
     pub client: ClientUse,
     /// What only this scenario has, such as the rates a search tried; each entry is named by the scenario.
+    /// `ROW.WHAT` is a figure of a row of one of the tables.
     pub details: BTreeMap<String, f64>,
     /// What of it is easier read in rows and columns, such as the tries of a search.
     #[serde(default)]

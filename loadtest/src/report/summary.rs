@@ -45,12 +45,15 @@ pub fn sections(report: &Report) -> Vec<Section<'_>> {
             .map(|server| server_use(server, report.seconds)),
     );
     sections.push(client_use(report));
-    if !report.details.is_empty() {
-        let rows = report
-            .details
-            .iter()
-            .map(|(name, value)| (name.as_str(), plain(*value)))
-            .collect();
+    // Those with a dot are in the tables.
+    let details = report
+        .details
+        .iter()
+        .filter(|(name, _)| !name.contains('.'));
+    let rows: Vec<_> = details
+        .map(|(name, value)| (name.as_str(), plain(*value)))
+        .collect();
+    if !rows.is_empty() {
         sections.push(Section::list("details", rows));
     }
     sections.extend(report.tables.iter().map(|table| Section {
@@ -86,7 +89,6 @@ pub fn warnings(report: &Report) -> Vec<String> {
         let times = report.faults.iter().map(|fault| fault.count).sum();
         warnings.push(format!("the run has faults: {}", count(times)));
     }
-    warnings.extend(report.notes.iter().cloned());
     warnings.extend(
         report
             .failed_requirements
@@ -122,8 +124,11 @@ pub fn text(report: &Report, width: Option<u16>) -> String {
         out.push('\n');
     }
     let warnings = warnings(report);
-    if !warnings.is_empty() {
+    if !(warnings.is_empty() && report.notes.is_empty()) {
         out.push('\n');
+    }
+    for note in &report.notes {
+        out.push_str(&format!("NOTE: {}\n", printable(note)));
     }
     for warning in warnings {
         out.push_str(&format!("WARNING: {}\n", printable(&warning)));

@@ -293,7 +293,7 @@ fn note_newcomers(report: &mut Report, outcome: Result<Outcome, Unable>) {
             let faults = faults.iter().map(|found| fault(&found.what, found.count));
             report.faults.extend(faults);
             let mut insert = |what: &str, value| {
-                report.details.insert(format!("newcomers.{what}"), value);
+                report.details.insert(format!("newcomers_{what}"), value);
             };
             insert("opened", stats.opened as f64);
             insert("failed", stats.failed as f64);

@@ -115,13 +115,13 @@ impl Bounds {
     }
 }
 
-/// The tries of a search as entries of a report's details: `try_01`, `try_01_met` and so on.
+/// The tries of a search as entries of a report's details: `try.1`, `try.1.met` and so on.
 pub fn details(tries: &[Try]) -> BTreeMap<String, f64> {
     let mut details = BTreeMap::new();
     for (i, one) in tries.iter().enumerate() {
-        let name = format!("try_{:02}", i + 1);
+        let name = format!("try.{}", i + 1);
         let met = f64::from(u8::from(one.verdict == Verdict::Meets));
-        details.insert(format!("{name}_met"), met);
+        details.insert(format!("{name}.met"), met);
         details.insert(name, one.value);
     }
     details

@@ -71,7 +71,7 @@ fn the_most_connections_are_found() {
         assert!(tries >= 10.0, "{text}");
         assert_eq!(report.tables[0].rows.len() as f64, tries);
         assert_eq!(
-            (report.details["try_01"], report.details["try_01_met"]),
+            (report.details["try.1"], report.details["try.1.met"]),
             (2.0, 1.0)
         );
         assert!(

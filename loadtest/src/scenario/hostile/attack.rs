@@ -10,7 +10,7 @@ use crate::wire::{self, Key, Opcode};
 /// About how many bytes a step of a flood has.
 const BURST: usize = 4 << 10;
 /// Bytes of each message that is sent and whose echo is never read.
-const UNREAD: usize = 16 << 10;
+const UNREAD: usize = 64 << 10;
 /// What a frame that is never completed announces: little enough for any server to wait for it.
 const ANNOUNCED: usize = 60_000;
 /// Random bytes of one step.
@@ -135,7 +135,7 @@ impl Attack {
         )
     }
 
-    /// Appends the bytes of a connection's step `n`, counted from 0, at most about 16 KiB; what comes
+    /// Appends the bytes of a connection's step `n`, counted from 0, at most about 64 KiB; what comes
     /// after it. `host` and `path` are those of the request.
     pub fn step(self, n: u64, host: &str, path: &str, rng: &mut Rng, out: &mut Vec<u8>) -> Next {
         let key = rng.u32(..).to_be_bytes();

@@ -32,6 +32,9 @@ pub type Tallies = Arc<Mutex<BTreeMap<Attack, Tally>>>;
 #[derive(Debug)]
 pub struct Hostile {
     attacks: Vec<Seats>,
+    /// Attackers made so far: where the seats are looked through from, so that attacks that free
+    /// theirs at once are not always the first to get one.
+    made: usize,
     /// Between two steps of a flood.
     interval: Nanos,
     /// Bytes that may still be sent.
@@ -90,6 +93,7 @@ impl Hostile {
         };
         Self {
             attacks: orders.attacks.iter().map(seats).collect(),
+            made: 0,
             interval: (1e9 / orders.rate) as Nanos,
             bytes: orders.bytes,
             overstay: orders.overstay.as_nanos() as Nanos,
@@ -177,12 +181,17 @@ impl Scenario for Hostile {
     type Local = Attacker;
 
     const STAYS: bool = false;
+    /// A pong would be part of the frame that an attacker does not complete.
+    const ANSWERS_PINGS: bool = false;
 
     fn connect(&mut self, attacker: &mut Attacker, _: &mut Context) -> Setup {
-        let seats = self.attacks.iter_mut().enumerate();
-        let (seat, seats) = seats
-            .min_by_key(|(_, seats)| seats.taken)
+        let all = self.attacks.len();
+        let turn = (0..all).map(|i| (self.made + i) % all);
+        let seat = turn
+            .min_by_key(|&seat| self.attacks[seat].taken)
             .expect("there is an attack");
+        self.made = seat + 1;
+        let seats = &mut self.attacks[seat];
         seats.taken += 1;
         attacker.seat = seat;
         Setup {
