@@ -144,6 +144,10 @@ impl HostileFlags {
             .map_err(|error| format!("{}: {error}", self.common.url))?;
         self.common.output.complete(&mut found, session);
         note_memory(&mut found.report);
+        if let Some(server) = &mut found.report.server {
+            // It is not the well-behaved connections that have it.
+            server.memory_per_connection = None;
+        }
         self.common.output.write(&mut found)?;
         Ok(found.report)
     }

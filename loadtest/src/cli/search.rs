@@ -18,6 +18,8 @@ use crate::scenario::{Echo, Rate};
 
 /// How much fewer messages than wanted may come back in time: a part of them, and so many.
 const SHORT: (f64, f64) = (0.02, 2.0);
+/// Characters of a reason in the table of tries.
+const WIDEST: usize = 70;
 /// Between two tries, for the server to be done with the last one.
 const PAUSE: Duration = Duration::from_millis(300);
 
@@ -312,10 +314,18 @@ fn row(n: usize, value: f64, verdict: &Verdict, report: Option<&Report>, by: By)
         time(times.map(|times| times.p999)),
         match verdict {
             Verdict::Meets => "yes".into(),
-            Verdict::Fails(why) => format!("no: {why}"),
-            Verdict::ClientBound(why) => format!("client: {why}"),
+            Verdict::Fails(why) => cut(&format!("no: {why}")),
+            Verdict::ClientBound(why) => cut(&format!("client: {why}")),
         },
     ]
+}
+
+/// The beginning of a long text.
+fn cut(text: &str) -> String {
+    match text.char_indices().nth(WIDEST) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.into(),
+    }
 }
 
 fn wording(value: f64, by: By) -> String {

@@ -292,11 +292,17 @@ fn note_newcomers(report: &mut Report, outcome: Result<Outcome, Unable>) {
             let faults = stats.faults.report();
             let faults = faults.iter().map(|found| fault(&found.what, found.count));
             report.faults.extend(faults);
+            if stats.opened == 0 && stats.failed == 0 && stats.started > 0 {
+                let what = "none was answered before the attack ended";
+                report.faults.push(fault(what, stats.started));
+            }
             let mut insert = |what: &str, value| {
                 report.details.insert(format!("newcomers_{what}"), value);
             };
             insert("opened", stats.opened as f64);
             insert("failed", stats.failed as f64);
+            let unanswered = stats.details.get("unopened").copied();
+            insert("unanswered", unanswered.unwrap_or_default());
             insert("received", stats.received as f64);
             if !stats.handshake.is_empty() {
                 let p99 = stats.handshake.value_at_quantile(0.99);

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeSet;
 use std::net::{Shutdown, TcpStream};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use loadtest::engine::Plan;
 use loadtest::report::Report;
 use loadtest::run::Title;
 use loadtest::run::hostile::{Assault, STEP, hostile};
@@ -37,7 +38,10 @@ fn assault(attacks: &[Attack], each: u32) -> Assault {
 }
 
 fn attack(server: &Server, assault: &Assault, time: Duration) -> Report {
-    let mut plan = plan(server);
+    attack_with(plan(server), assault, time)
+}
+
+fn attack_with(mut plan: Plan, assault: &Assault, time: Duration) -> Report {
     let baseline = Duration::from_millis(300);
     plan.steps = vec![(baseline, STEP)];
     plan.duration = baseline + time;
@@ -182,6 +186,36 @@ fn all_at_once_leave_a_sound_server_and_its_clients_alone() {
         "{:?}",
         report.notes
     );
+}
+
+/// Has room for the well-behaved that are there first, and lets all others wait.
+fn crammed() -> Server {
+    let served = Arc::new(AtomicUsize::new(0));
+    Server::raw(move |stream| {
+        if served.fetch_add(1, Ordering::SeqCst) >= 6 {
+            std::thread::sleep(Duration::from_secs(20));
+        }
+        serve(stream, &Seen::default());
+        served.fetch_sub(1, Ordering::SeqCst);
+    })
+}
+
+#[test]
+fn newcomers_that_are_shut_out_are_a_fault() {
+    for (patience, words) in [(600, "no response in time"), (9_000, "none was answered")] {
+        let server = crammed();
+        let mut plan = plan(&server);
+        plan.connect_timeout = Duration::from_millis(patience);
+        let assault = assault(&[Attack::Slowloris], 4);
+        let report = attack_with(plan, &assault, Duration::from_secs(2));
+        let faults: Vec<_> = report.faults.iter().map(|fault| &fault.what[..]).collect();
+        assert!(faults.len() == 1, "{faults:?}");
+        assert!(
+            faults[0].contains("of the newcomers") && faults[0].contains(words),
+            "{faults:?}"
+        );
+        assert_eq!(report.messages.lost, 0);
+    }
 }
 
 /// What happens to everybody once somebody sends an unmasked frame.
