@@ -38,7 +38,7 @@ pub struct Assault {
     pub newcomers: Option<f64>,
 }
 
-/// Runs a well-behaved scenario as [`run`](super::run) does, with the attackers from the step
+/// Runs a well-behaved scenario as [`run`] does, with the attackers from the step
 /// [`STEP`] of the plan on. The faults are those of the well-behaved clients.
 ///
 /// # Errors
