@@ -12,6 +12,7 @@
 //! |---|---|
 //! | [`protocol`] | bytes in, events and bytes out: frames, masking, UTF-8, messages, the opening handshake |
 //! | `transport` | non-blocking sockets; every system call of a reactor goes through its trait `Sys` |
+//! | `topics` | what is published by name: its order, its history, and which reactors have news to take |
 //! | `connection` | one peer: its state, its input and output, its deadlines |
 //! | `reactor` | one event loop: accepts, gives connections their turns, fires timers, takes its inbox, fills the workers' batches |
 //! | `worker` | runs handlers: events in, encoded replies out; it reaches reactors through their inbox |
@@ -20,7 +21,8 @@
 //! | [`services`] | the built-in endpoints, written against the public API only |
 //! | [`testing`] | a reactor with virtual sockets and virtual time |
 //!
-//! `main.rs` and `cli` are the binary: flags, signals, the descriptor limit.
+//! `sync` is what queues between threads are made of, and `mapped_vec` what batches and replies are made
+//! of. `main.rs` and `cli` are the binary: flags, signals, the descriptor limit.
 //!
 //! # The path of a message
 //!
@@ -47,6 +49,22 @@
 //! 10. `connection/write.rs`: `Connection::apply` writes them in one call; what the kernel
 //!     refuses goes to `connection/outbox.rs`, and `settle` goes on with it later.
 //!
+//! # The path of a publication
+//!
+//! 1. [`Peer::publish`] or [`ServerHandle::publish`], on any thread: `topics/publication.rs` encodes
+//!    the frame once, and `topics/memory.rs`, the only `Hub` there is, finds the topic.
+//! 2. `topics/topic.rs`: `Topic::publish` takes the topic's lock, numbers the publication, appends it
+//!    to the log (`topics/log.rs`) and tells each reactor with subscribers, unless it has been
+//!    told: the topic is put on the list of news in its inbox (`reactor/inbox.rs`).
+//! 3. `reactor/fanout.rs`: in its turn a reactor takes what is new from the log in a batch and writes it to
+//!    each subscriber (`reactor/members.rs`) at once; `connection/news.rs` is the subscriber's
+//!    part. What is published meanwhile is the next batch.
+//!
+//! A subscription ([`Peer::subscribe`]) is an entry in the same log: `Topic::join` takes the replay
+//! and the number of the next publication under one lock. The reactor that comes to it delivers
+//! [`Handler::on_subscribed`] and holds back what is newer until that has been answered
+//! (`Op::Admit`).
+//!
 //! # What always holds
 //!
 //! - A reactor's turn looks at no clock and never blocks; time and readiness are passed in.
@@ -61,19 +79,26 @@
 //! - A connection that waits for nothing holds no buffer: its cold state is boxed, made when needed
 //!   and freed when empty. Bytes held are charged to the reactor's memory account.
 //! - Memory follows what was received, never what was declared; everything a peer can make us hold
-//!   has a limit.
+//!   has a limit. The buffer of a large message is kept for the next (`connection/spares.rs`),
+//!   which may have all of it at once while little is held; that too is bounded and charged, and
+//!   ends when no large message comes for a second.
 //! - A token is a slot and its generation: what comes too late misses and never meets a stranger.
 //! - A deadline that moves later costs nothing; one that comes nearer marks its connection.
+//! - A topic has one order, the same for all its subscribers. A subscriber gets every publication
+//!   between its subscription and its end once, and none before its handler has been told.
+//! - A subscriber that is behind costs pointers up to its outbox limit, then its connection.
 //! - No thread ever blocks to send to a reactor: its inbox is bounded and says when it is full.
 
 mod connection;
 mod http;
+mod mapped_vec;
 pub mod protocol;
 mod reactor;
 mod server;
 pub mod services;
 mod sync;
 pub mod testing;
+mod topics;
 mod transport;
 mod worker;
 
@@ -83,6 +108,9 @@ pub use server::{
     Config, Error, Handler, IntoUpgrade, Limits, Message, Peer, PeerHandle, PeerId, Refusal,
     Request, Result, Running, SendError, Sent, Server, ServerHandle, ServerStats, Timeouts,
     Upgrade, WorkerStats,
+};
+pub use topics::{
+    Offset, ParseOffsetError, Publication, PublishError, Since, SubscribeError, Subscription,
 };
 
 /// The examples of the README are tests.

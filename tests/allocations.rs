@@ -1,4 +1,5 @@
-//! The way of a message through a server that has warmed up allocates nothing, on any thread.
+//! The way of a message through a server that has warmed up allocates nothing, on any thread; the
+//! way of a publication only what its one frame takes, however many subscribers it has.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -7,7 +8,7 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use sockeye::{Config, Handler, Message, Peer, Server};
+use sockeye::{Config, Handler, Message, Peer, Server, Since};
 
 const CONNECTIONS: usize = 64;
 const ROUNDS: usize = 1000;
@@ -85,12 +86,14 @@ impl Handler for Echo {
     }
 }
 
-fn open(address: SocketAddr) -> TcpStream {
+fn open(address: SocketAddr, path: &str) -> TcpStream {
     let mut stream = TcpStream::connect(address).expect("connect");
     stream.set_nodelay(true).expect("set TCP_NODELAY");
-    let request = "GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\n\
+    let request = format!(
+        "GET {path} HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\n\
                    Connection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
-                   Sec-WebSocket-Version: 13\r\n\r\n";
+                   Sec-WebSocket-Version: 13\r\n\r\n"
+    );
     stream.write_all(request.as_bytes()).expect("send");
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
@@ -127,7 +130,7 @@ fn settles(workers: usize, deep: usize) {
     let server = Server::with_config(config).expect("the server binds");
     let running = server.route("/", |_| Echo).spawn().expect("it starts");
     let address = running.local_addrs()[0];
-    let mut streams: Vec<TcpStream> = (0..CONNECTIONS).map(|_| open(address)).collect();
+    let mut streams: Vec<TcpStream> = (0..CONNECTIONS).map(|_| open(address, "/")).collect();
     let mut buffer = vec![0; 64 << 10];
     (0..WARM_UP).for_each(|_| round(&mut streams, 8 * deep, &mut buffer));
     for attempt in 1..=ATTEMPTS {
@@ -148,9 +151,73 @@ fn settles(workers: usize, deep: usize) {
     panic!("messages cost allocations with {workers} workers and {deep} under way");
 }
 
+struct Listener;
+
+impl Handler for Listener {
+    fn on_open(&mut self, peer: &mut Peer<'_>) {
+        peer.subscribe("topic", Since::New).expect("a topic");
+    }
+
+    fn on_message(&mut self, peer: &mut Peer<'_>, message: Message<'_>) {
+        peer.publish("topic", message).expect("not too much");
+    }
+}
+
+/// Has the first connection publish `deep` messages of 125 bytes, and reads them on all.
+fn publish(streams: &mut [TcpStream], deep: usize, buffer: &mut [u8]) {
+    let payload = [0x55; 125];
+    let frame = [&[0x82, 0x80 | 125, 0, 0, 0, 0][..], &payload].concat();
+    let sent = [&[0x82, 125][..], &payload].concat();
+    streams[0].write_all(&frame.repeat(deep)).expect("send");
+    for stream in streams {
+        let messages = &mut buffer[..sent.len() * deep];
+        stream.read_exact(messages).expect("publications");
+        assert!(messages.chunks(sent.len()).all(|it| it == sent));
+    }
+}
+
+/// Allocations for each publication: the frame, and what counts its holders.
+const EACH: u64 = 2;
+
+fn fans_out(workers: usize, deep: usize) {
+    let mut config = Config::default();
+    config.listen = vec!["127.0.0.1:0".into()];
+    config.reactors = 2;
+    config.workers = Some(workers);
+    let server = Server::with_config(config).expect("the server binds");
+    let running = server.route("/topic", |_| Listener).spawn();
+    let running = running.expect("it starts");
+    let address = running.local_addrs()[0];
+    let streams = (0..CONNECTIONS).map(|_| open(address, "/topic"));
+    let mut streams: Vec<TcpStream> = streams.collect();
+    // Everybody is subscribed when the publisher's own messages come back to it, and it was last.
+    streams.reverse();
+    std::thread::sleep(std::time::Duration::from_millis(200));
+    let mut buffer = vec![0; 64 << 10];
+    (0..WARM_UP).for_each(|_| publish(&mut streams, 8 * deep, &mut buffer));
+    let mut least = u64::MAX;
+    for attempt in 1..=ATTEMPTS {
+        let total = || counts().iter().map(|(_, count)| count).sum::<u64>();
+        let before = total();
+        (0..ROUNDS).for_each(|_| publish(&mut streams, deep, &mut buffer));
+        least = least.min(total() - before);
+        let most = EACH * (ROUNDS * deep) as u64;
+        if least <= most {
+            eprintln!("{workers} workers, {deep} at once: {least} in attempt {attempt}");
+            return;
+        }
+    }
+    panic!("{least} allocations with {workers} workers and {deep} at once");
+}
+
 /// One test, so that no other allocates meanwhile.
 #[test]
 fn messages_cost_no_allocation() {
+    for workers in [0, 2] {
+        for deep in [1, 16] {
+            fans_out(workers, deep);
+        }
+    }
     for workers in [0, 2] {
         for deep in [1, 16] {
             settles(workers, deep);

@@ -17,11 +17,12 @@
 //! | [`watch`] | the server's process, this process, the kernel's socket memory |
 //! | [`engine`] | load threads: one mio event loop each, with thousands of connections |
 //! | [`scenario`] | what the connections do: one file for each subcommand |
-//! | `compare` | several servers in one run: starting, pinning, rounds, medians |
+//! | [`compare`] | several servers in one run: starting, pinning, rounds, medians |
 //! | [`run`] | from settings to a report; attackers next to well-behaved clients; searches of many runs |
 //! | [`cli`] | flags |
 
 pub mod cli;
+pub mod compare;
 pub mod engine;
 pub mod net;
 pub mod payload;

@@ -108,7 +108,8 @@ fn report(plan: &Plan, stays: bool, outcome: Outcome) -> Report {
         .iter()
         .map(|(&what, &count)| (what.into(), count))
         .collect();
-    if stats.received_late > 0 {
+    // In a closed loop these are no more than what is in flight at any time.
+    if stats.corrected.is_some() && stats.received_late > 0 {
         details.insert("received_late".into(), stats.received_late as f64);
     }
     if !stays && seconds > 0.0 {

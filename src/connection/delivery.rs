@@ -2,8 +2,9 @@
 
 use std::net::SocketAddr;
 
-use super::CloseReason;
-use crate::protocol::{CloseCode, MessageKind, Payload, Request, UpgradeRequest};
+use super::{Body, CloseReason};
+use crate::protocol::{CloseCode, MessageKind, Request, UpgradeRequest};
+use crate::topics::Subscription;
 use crate::transport::Token;
 
 /// Where an event goes: a connection and the handler it was accepted with.
@@ -53,7 +54,7 @@ pub(crate) trait Delivery {
         upgrade: &UpgradeRequest,
         remote: SocketAddr,
     );
-    fn message(&mut self, to: &Target, kind: MessageKind, payload: Payload<'_>);
+    fn message(&mut self, to: &Target, kind: MessageKind, body: Body<'_>);
     /// Takes messages from `next` until there is none. May stop earlier when no further one would
     /// reach the handler.
     fn messages<'b>(&mut self, to: &Target, next: impl FnMut() -> Option<(MessageKind, &'b [u8])>);
@@ -61,6 +62,8 @@ pub(crate) trait Delivery {
     fn timer(&mut self, to: Target, epoch: u8);
     /// The outbox fell below its low-water mark after it had been above the high one.
     fn drain(&mut self, to: Target);
+    /// The outcome of a subscription. Answered by [`Op::Admit`](super::reply::Op::Admit).
+    fn subscribed(&mut self, to: Target, subscription: Box<Subscription>);
     /// Somebody outside asked to close the connection.
     fn close(&mut self, to: Target, code: CloseCode, reason: &str);
     fn end(&mut self, to: Target, reason: CloseReason);

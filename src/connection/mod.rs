@@ -12,16 +12,19 @@ mod delivery;
 #[cfg(all(test, not(loom)))]
 mod inspect;
 mod link;
+mod news;
 mod outbox;
 mod read;
 mod reason;
 mod reply;
+mod spares;
 mod tick;
 mod write;
 
 use std::sync::Arc;
 
 use crate::protocol::{CloseCode, Decoder};
+use crate::topics::Subscription;
 use crate::transport::{Readiness, Token};
 
 pub(crate) use context::{Context, Settings};
@@ -29,6 +32,7 @@ pub(crate) use delivery::{Delivery, Front, Target};
 #[cfg(all(test, not(loom)))]
 pub(crate) use inspect::Inspection;
 pub(crate) use link::Link;
+pub(crate) use news::News;
 pub(crate) use read::IN_FLIGHT;
 pub use reason::{Cause, CloseReason};
 pub(crate) use reply::{Answer, Body, OWNED_FROM, Op, OutFrame, Replies, weight};
@@ -99,7 +103,7 @@ enum Then {
 impl Then {
     fn after(cause: &Cause) -> Then {
         match cause {
-            Cause::Idle | Cause::Shutdown => Then::AwaitClose,
+            Cause::Idle | Cause::SlowConsumer | Cause::Shutdown => Then::AwaitClose,
             Cause::Peer | Cause::Fault(_) => Then::Linger,
             Cause::EndOfStream => Then::Finish,
             Cause::Handler | Cause::PongTimeout | Cause::WriteTimeout | Cause::Lost(_) => {
@@ -138,6 +142,8 @@ impl Flags {
     const WAITING: u16 = 1 << 10;
     /// A handle has asked for the end: what handles send after that is too late.
     const CLOSE_ASKED: u16 = 1 << 11;
+    /// The last frame is queued, whatever the handler has sent besides.
+    const CUT: u16 = 1 << 12;
 
     fn has(self, flag: u16) -> bool {
         self.0 & flag != 0
@@ -167,10 +173,11 @@ impl Flags {
     }
 }
 
-/// What a handle asked for before its connection was open.
+/// What a handle asked for, or a topic had to say, before its connection was open.
 enum Postponed {
     Send(OutFrame, Arc<Link>),
     Close(CloseCode, String),
+    Subscribed(Box<Subscription>),
 }
 
 impl Postponed {
@@ -178,6 +185,8 @@ impl Postponed {
         match self {
             Postponed::Send(frame, _) => frame.len(),
             Postponed::Close(_, reason) => reason.len(),
+            // The replay is the topic's.
+            Postponed::Subscribed(_) => size_of::<Subscription>(),
         }
     }
 }

@@ -3,7 +3,10 @@
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 
+use bytes::Bytes;
+
 use super::reply::OutFrame;
+use crate::protocol::FrameHeader;
 use crate::transport::Sys;
 
 /// Small replies that wait are gathered in chunks of about this size.
@@ -11,6 +14,8 @@ const GATHER: usize = 64 * 1024;
 /// Frames with a smaller payload are gathered as well if something waits already: apart, each
 /// would take more memory than its bytes, and a part of a write of its own.
 const APART_FROM: usize = 1024;
+/// The same for whole frames that are shared: to them it costs only a pointer.
+const SHARED_FROM: usize = 64;
 /// Parts of one vectored write.
 const PARTS: usize = 32;
 
@@ -19,6 +24,8 @@ enum Chunk {
     Leftover(Vec<u8>),
     /// A frame whose payload is owned or shared.
     Frame(OutFrame),
+    /// An encoded frame that others hold as well.
+    Shared(Bytes),
 }
 
 impl Chunk {
@@ -26,6 +33,7 @@ impl Chunk {
         match self {
             Chunk::Leftover(bytes) => [bytes, &[]],
             Chunk::Frame(frame) => [frame.header(), &frame.payload],
+            Chunk::Shared(bytes) => [bytes, &[]],
         }
     }
 
@@ -33,11 +41,13 @@ impl Chunk {
         self.parts().iter().map(|part| part.len()).sum()
     }
 
-    /// Memory held beyond the queue's own slot. A shared payload counts in full for each holder.
+    /// Memory held beyond the queue's own slot. What a handler sent counts in full for each holder;
+    /// of what was published, thousands hold the same.
     fn held(&self) -> usize {
         match self {
             Chunk::Leftover(bytes) => bytes.capacity(),
             Chunk::Frame(frame) => frame.payload.len(),
+            Chunk::Shared(_) => 0,
         }
     }
 }
@@ -87,11 +97,49 @@ impl Outbox {
 
     pub(crate) fn push_frame(&mut self, frame: OutFrame) {
         if !self.is_empty() && frame.payload.len() < APART_FROM {
-            self.push_bytes(frame.header());
-            return self.push_bytes(&frame.payload);
+            // In one piece, so that no frame lies in two chunks.
+            let mut bytes = [0; FrameHeader::MAX_LEN + APART_FROM];
+            let (header, len) = (frame.header(), frame.len());
+            bytes[..header.len()].copy_from_slice(header);
+            bytes[header.len()..len].copy_from_slice(&frame.payload);
+            return self.push_bytes(&bytes[..len]);
         }
         self.bytes += frame.len();
         self.push(Chunk::Frame(frame));
+    }
+
+    /// Queues a whole frame that others are sent as well.
+    pub(crate) fn push_shared(&mut self, frame: &Bytes) {
+        if !self.is_empty() && frame.len() < SHARED_FROM {
+            return self.push_bytes(frame);
+        }
+        self.bytes += frame.len();
+        self.push(Chunk::Shared(frame.clone()));
+    }
+
+    /// The same for a frame of which the kernel has already taken `sent` bytes.
+    pub(crate) fn push_shared_rest(&mut self, frame: &Bytes, sent: usize) {
+        debug_assert!(self.is_empty() && sent < frame.len());
+        self.push_shared(frame);
+        self.sent = sent;
+        self.bytes -= sent;
+    }
+
+    /// Drops what waits, but not the rest of what has begun to leave: the stream must go on with
+    /// that.
+    pub(crate) fn drop_unsent(&mut self) {
+        let Some(first) = self.chunks.front() else {
+            return;
+        };
+        // A run of bytes may begin within a frame.
+        let begun = self.sent > 0 || matches!(first, Chunk::Leftover(_));
+        if !begun {
+            return self.clear();
+        }
+        self.bytes = first.len() - self.sent;
+        self.held = first.held();
+        self.chunks.truncate(1);
+        self.chunks.shrink_to_fit();
     }
 
     /// Queues a frame of which the kernel has already taken `sent` bytes.

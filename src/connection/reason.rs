@@ -31,6 +31,9 @@ pub enum Cause {
     PongTimeout,
     /// The peer took nothing of its queue for [`Timeouts::write`](crate::Timeouts::write).
     WriteTimeout,
+    /// The peer was behind with what was published to its topics by more than
+    /// [`Limits::outbox`](crate::Limits::outbox).
+    SlowConsumer,
     /// The server is shutting down.
     Shutdown,
     /// The peer ended its stream without a Close frame.
@@ -45,7 +48,7 @@ impl CloseReason {
             Cause::Peer => CloseCode::NO_STATUS,
             Cause::Fault(fault) => fault.close_code(),
             Cause::Idle | Cause::Shutdown => CloseCode::GOING_AWAY,
-            Cause::WriteTimeout => CloseCode::POLICY_VIOLATION,
+            Cause::WriteTimeout | Cause::SlowConsumer => CloseCode::POLICY_VIOLATION,
             Cause::Handler | Cause::PongTimeout | Cause::EndOfStream | Cause::Lost(_) => {
                 CloseCode::ABNORMAL
             }
@@ -54,6 +57,7 @@ impl CloseReason {
             Cause::Fault(fault) => fault.to_string(),
             Cause::Idle => "idle timeout".into(),
             Cause::WriteTimeout => "write timeout".into(),
+            Cause::SlowConsumer => "slow consumer".into(),
             Cause::Shutdown => "server shutting down".into(),
             _ => String::new(),
         };
@@ -115,6 +119,8 @@ impl CloseReason {
             Cause::Fault(_) | Cause::Idle | Cause::Shutdown => {
                 Some((Some(self.code), &self.reason))
             }
+            // Its connection has queued the Close frame already.
+            Cause::SlowConsumer => None,
             Cause::Handler
             | Cause::PongTimeout
             | Cause::WriteTimeout
@@ -133,6 +139,7 @@ impl fmt::Display for CloseReason {
             Cause::Idle => "idle timeout",
             Cause::PongTimeout => "no answer to a ping",
             Cause::WriteTimeout => "the peer stopped reading",
+            Cause::SlowConsumer => "the peer fell behind",
             Cause::Shutdown => "server shutdown",
             Cause::EndOfStream => "end of stream",
             Cause::Lost(kind) => return write!(f, "connection lost: {kind}"),

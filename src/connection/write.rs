@@ -141,7 +141,7 @@ impl<T> Connection<T> {
         piece: Piece<'a>,
         cx: &mut Context<S, D>,
     ) {
-        if self.state == State::Gone {
+        if self.state == State::Gone || self.flags.has(Flags::CUT) {
             return;
         }
         if first.is_none() && self.outbox_len() == 0 {
@@ -172,7 +172,7 @@ impl<T> Connection<T> {
     }
 
     /// After output was queued: the write deadline starts with the first of it.
-    fn queued<S, D>(&mut self, cx: &mut Context<S, D>) {
+    pub(super) fn queued<S, D>(&mut self, cx: &mut Context<S, D>) {
         let now = cx.now;
         if !self.flags.has(Flags::BLOCKED) {
             self.cold().stalled = now;
@@ -277,6 +277,9 @@ impl<T> Connection<T> {
                     self.send(frame, &link, cx);
                 }
                 Postponed::Close(code, reason) => self.close(token, code, &reason, cx),
+                Postponed::Subscribed(subscription) => {
+                    self.subscribed(token, subscription, cx);
+                }
             }
         }
     }

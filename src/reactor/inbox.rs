@@ -1,12 +1,13 @@
 //! The one way into a reactor from other threads.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use super::batch::Batch;
 use crate::connection::{Link, OutFrame};
 use crate::protocol::CloseCode;
 use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use crate::sync::{Receiver, Sender, bounded};
+use crate::sync::{Mutex, MutexGuard, Receiver, Sender, bounded};
+use crate::topics::{Mailbox, Topic};
 
 /// Items besides batches that the inbox holds at most; a thread that would exceed it is told [`Full`].
 const ITEMS: usize = if cfg!(all(test, loom)) { 2 } else { 8 * 1024 };
@@ -55,7 +56,18 @@ pub(crate) struct Inbox {
     items: AtomicUsize,
     signalled: AtomicBool,
     stopping: AtomicBool,
+    news: Mutex<News>,
+    has_news: AtomicBool,
     wake: Wake,
+}
+
+/// Topics that have something for this reactor. Each is here once at most, so their number limits
+/// the list, and there is always room.
+#[derive(Default)]
+struct News {
+    topics: Vec<Arc<Topic>>,
+    /// The reactor has ended.
+    closed: bool,
 }
 
 impl Inbox {
@@ -69,6 +81,8 @@ impl Inbox {
             items: AtomicUsize::new(0),
             signalled: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
+            news: Mutex::new(News::default()),
+            has_news: AtomicBool::new(false),
             wake,
         }
     }
@@ -125,7 +139,29 @@ impl Inbox {
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.receiver.is_empty()
+        self.receiver.is_empty() && !self.has_news()
+    }
+
+    #[inline]
+    pub(super) fn has_news(&self) -> bool {
+        self.has_news.load(Ordering::Acquire)
+    }
+
+    fn news(&self) -> MutexGuard<'_, News> {
+        self.news.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes the topics with news; `topics` is empty.
+    pub(super) fn take_news(&self, topics: &mut Vec<Arc<Topic>>) {
+        let mut news = self.news();
+        std::mem::swap(&mut news.topics, topics);
+        self.has_news.store(false, Ordering::Release);
+    }
+
+    /// Takes them for the last time.
+    pub(super) fn close_news(&self, topics: &mut Vec<Arc<Topic>>) {
+        self.news().closed = true;
+        self.take_news(topics);
     }
 
     #[cfg(all(test, not(loom)))]
@@ -140,6 +176,20 @@ impl Inbox {
             self.items.fetch_sub(1, Ordering::AcqRel);
         }
         Some(item)
+    }
+}
+
+impl Mailbox for Inbox {
+    fn news(&self, topic: Arc<Topic>) -> bool {
+        let mut news = self.news();
+        if news.closed {
+            return false;
+        }
+        news.topics.push(topic);
+        self.has_news.store(true, Ordering::Release);
+        drop(news);
+        self.signal();
+        true
     }
 }
 

@@ -9,8 +9,12 @@ pub(crate) struct Inspection {
     pub(crate) connections: Vec<connection::Inspection>,
     /// What the memory account says.
     pub(crate) memory: usize,
+    /// What of it is spare buffers.
+    pub(crate) spares: usize,
     /// Items nobody has taken from the inbox.
     pub(crate) has_inbox: bool,
+    /// Subscribers, one for each topic.
+    pub(crate) subscribers: usize,
     /// Connections on the list of those that wait for a worker.
     pub(crate) waiting: usize,
     /// Nothing is collected for workers or with them.
@@ -29,7 +33,9 @@ impl<S: Sys, D: Handoff> Reactor<S, D> {
         Inspection {
             connections: connections.collect(),
             memory: self.cx.account.held(),
-            has_inbox: !self.inbox.is_empty(),
+            spares: self.cx.spares(),
+            has_inbox: !self.inbox.is_empty() || !self.fanout.is_at_rest(),
+            subscribers: self.fanout.subscribers(),
             waiting: self.waiting.len(),
             lanes_rest: true,
             lanes_full: false,

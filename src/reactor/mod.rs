@@ -7,9 +7,12 @@
 mod accept;
 mod batch;
 mod dispatch;
+mod fanout;
 mod inbox;
 #[cfg(all(test, not(loom)))]
 mod inspect;
+mod members;
+mod queue;
 mod shell;
 mod stats;
 mod wheel;
@@ -31,10 +34,12 @@ pub(crate) use inbox::{Inbox, Item, Wake};
 pub(crate) use inbox::{Poll, check};
 #[cfg(all(test, not(loom)))]
 pub(crate) use inspect::Inspection;
+pub(crate) use queue::{Queue, take};
 pub(crate) use shell::{Shell, pin};
 pub(crate) use stats::Stats;
 
 use accept::{ACCEPT_BUDGET, Door, Pause, Verdict, verdict};
+use fanout::Fanout;
 use wheel::TimerWheel;
 
 /// Bytes read from one connection in one turn, at least; then the others have theirs.
@@ -73,6 +78,7 @@ pub(crate) struct Reactor<S: Sys, D> {
     inbox: Arc<Inbox>,
     /// The replies being carried out, or the memory of the last ones.
     replies: Box<Replies>,
+    fanout: Fanout,
     stats: Arc<Stats>,
     accepted: u64,
     /// How long a shutdown may take, in ticks.
@@ -109,6 +115,7 @@ impl<S: Sys, D: Handoff> Reactor<S, D> {
             turns: Vec::new(),
             dirty: Vec::new(),
             waiting: Vec::new(),
+            fanout: Fanout::new(&inbox),
             inbox,
             replies: Box::default(),
             stats,
@@ -127,10 +134,12 @@ impl<S: Sys, D: Handoff> Reactor<S, D> {
         self.take_events(events);
         self.take_turns();
         self.take_inbox();
+        self.fan_out();
         self.fire_timers();
         self.write_dirty();
         self.accept();
         self.cx.delivery.flush(now);
+        self.cx.tend(self.draining.is_some());
         self.publish();
         self.next()
     }
@@ -286,7 +295,7 @@ impl<S: Sys, D: Handoff> Reactor<S, D> {
         };
         let answer = Answer {
             token,
-            ops,
+            ops: &mut *ops,
             bytes,
             delivered,
         };
@@ -298,6 +307,7 @@ impl<S: Sys, D: Handoff> Reactor<S, D> {
                 connection.shut_down(token, &mut self.cx);
             }
         }
+        self.admit(token, ops);
     }
 
     /// A handshake was accepted whose connection has gone meanwhile: its handler must be told.
@@ -507,6 +517,7 @@ impl<S: Sys, D: Handoff> Reactor<S, D> {
         Stats::set(&self.stats.connections, self.connections.len() as u64);
         Stats::set(&self.stats.accepted, self.accepted);
         Stats::set(&self.stats.messages, self.cx.totals.messages);
+        Stats::set(&self.stats.deliveries, self.cx.totals.deliveries);
         Stats::set(&self.stats.memory, self.cx.account.held() as u64);
     }
 
@@ -518,6 +529,7 @@ impl<S: Sys, D: Handoff> Reactor<S, D> {
         // What the budget left in the inbox sends no further wake-up.
         if !self.ready.is_empty()
             || !self.inbox.is_empty()
+            || !self.fanout.is_at_rest()
             || (accepting && self.pause.until().is_none())
         {
             return Next::Now;
@@ -529,8 +541,8 @@ impl<S: Sys, D: Handoff> Reactor<S, D> {
         if let Some(Some(deadline)) = self.draining {
             at = Some(deadline.earlier(at));
         }
-        if let Some(deadline) = self.cx.delivery.deadline() {
-            at = Some(deadline.earlier(at));
+        for deadline in [self.cx.delivery.deadline(), self.cx.deadline()] {
+            at = deadline.map(|deadline| deadline.earlier(at)).or(at);
         }
         at.map_or(Next::WhenReady, Next::At)
     }

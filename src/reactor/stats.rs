@@ -7,6 +7,7 @@ pub(crate) struct Stats {
     pub(crate) connections: AtomicU64,
     pub(crate) accepted: AtomicU64,
     pub(crate) messages: AtomicU64,
+    pub(crate) deliveries: AtomicU64,
     pub(crate) memory: AtomicU64,
 }
 

@@ -14,6 +14,7 @@ use crate::connection::{Body, CloseReason, Front};
 use crate::http::Response;
 use crate::protocol;
 use crate::protocol::{MessageKind, UpgradeRequest};
+use crate::topics::Subscription;
 use crate::worker::{Acceptance, Application, Output};
 
 type Factory = Box<dyn Fn(&Request<'_>) -> std::result::Result<Upgrade, Refusal> + Send + Sync>;
@@ -159,6 +160,10 @@ impl Application for App {
 
     fn drain(session: &mut Self::Session, output: Output<'_>) {
         session.on_drain(&mut Peer::new(output));
+    }
+
+    fn subscribed(session: &mut Self::Session, output: Output<'_>, subscription: &Subscription) {
+        session.on_subscribed(&mut Peer::new(output), subscription);
     }
 
     fn closed(session: &mut Self::Session, output: Output<'_>, reason: &CloseReason) {

@@ -56,8 +56,24 @@ pub struct Limits {
     pub max_headers: usize,
     /// High-water mark of a connection's outbox in bytes: above it the server stops reading
     /// from that peer until it has taken most of what is queued. An empty outbox always accepts
-    /// one message, whatever its size. Default: 1 MiB.
+    /// one message, whatever its size. A peer for whom publications would go above it is closed
+    /// with 1008. Default: 1 MiB.
     pub outbox: usize,
+    /// Most topics that one connection may be subscribed to. Default: 128.
+    pub subscriptions: usize,
+    /// Most topics at once. Over it those without subscribers are forgotten, first the one that
+    /// was not used for longest; if all have subscribers, there can be no further one.
+    /// Default: 10,000.
+    pub topics: usize,
+    /// Most publications a topic remembers for subscribers to come; see also
+    /// [`Server::history`](crate::Server::history). Default: 100.
+    pub history: usize,
+    /// Most bytes of them, frame headers included. Default: 256 KiB.
+    pub history_bytes: usize,
+    /// Most bytes of one topic that an event loop may have yet to take; over it, publishing fails
+    /// with [`PublishError::Full`](crate::PublishError::Full). One message is always accepted.
+    /// Default: 16 MiB.
+    pub topic_log: usize,
 }
 
 /// Deadlines; `None` switches one off.
@@ -108,6 +124,11 @@ impl Default for Limits {
             max_connections: None,
             max_headers: 16 << 10,
             outbox: 1 << 20,
+            subscriptions: 128,
+            topics: 10_000,
+            history: 100,
+            history_bytes: 256 << 10,
+            topic_log: 16 << 20,
         }
     }
 }

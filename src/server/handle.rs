@@ -13,6 +13,7 @@ use super::stats::{ServerStats, WorkerStats};
 use crate::connection::{Link, OutFrame};
 use crate::protocol::CloseCode;
 use crate::reactor::{Inbox, Item, Load, Stats};
+use crate::topics::{Frame, Hub, Offset, PublishError};
 use crate::worker::{Activity, Outside};
 
 /// Sends to one connection from any thread, at any time, without ever blocking. It never
@@ -153,6 +154,7 @@ pub struct ServerHandle {
 struct Links {
     reactors: Vec<ReactorLink>,
     workers: Vec<WorkerLink>,
+    hub: Arc<dyn Hub>,
     stopping: AtomicBool,
     signals: Sender<Signal>,
 }
@@ -161,11 +163,13 @@ impl ServerHandle {
     pub(super) fn new(
         reactors: Vec<ReactorLink>,
         workers: Vec<WorkerLink>,
+        hub: Arc<dyn Hub>,
     ) -> (Self, Receiver<Signal>) {
         let (signals, receiver) = unbounded();
         let links = Links {
             reactors,
             workers,
+            hub,
             stopping: AtomicBool::new(false),
             signals,
         };
@@ -192,10 +196,11 @@ impl ServerHandle {
         inboxes: Vec<Arc<Inbox>>,
         stats: Vec<Arc<Stats>>,
         workers: Vec<WorkerLink>,
+        hub: Arc<dyn Hub>,
     ) -> Self {
         let reactors = inboxes.into_iter().zip(stats);
         let links = reactors.map(|(inbox, stats)| ReactorLink { inbox, stats });
-        Self::new(links.collect(), workers).0
+        Self::new(links.collect(), workers, hub).0
     }
 
     /// Begins a shutdown: no further connection is accepted, what was read is answered, every
@@ -210,6 +215,43 @@ impl ServerHandle {
         for reactor in &self.links.reactors {
             reactor.inbox.stop();
         }
+    }
+
+    /// Publishes a message to a topic, as [`Peer::publish`](crate::Peer::publish) does. Never
+    /// blocks.
+    ///
+    /// ```
+    /// use sockeye::testing::{self, Received};
+    /// use sockeye::{Handler, Message, Peer, Since};
+    ///
+    /// struct Listener;
+    ///
+    /// impl Handler for Listener {
+    ///     fn on_open(&mut self, peer: &mut Peer<'_>) {
+    ///         peer.subscribe("news", Since::New).expect("a topic");
+    ///     }
+    ///
+    ///     fn on_message(&mut self, _: &mut Peer<'_>, _: Message<'_>) {}
+    /// }
+    ///
+    /// let mut peer = testing::pair(|_request| Listener);
+    /// let server = peer.server();
+    /// let offset = std::thread::spawn(move || server.publish("news", "rain"));
+    /// assert_eq!(offset.join().unwrap()?.number, 1);
+    /// assert_eq!(peer.receive(), Some(Received::Message("rain".into())));
+    /// # Ok::<(), sockeye::PublishError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`PublishError`]; nobody gets the message then.
+    pub fn publish<'m>(
+        &self,
+        topic: &str,
+        message: impl Into<Message<'m>>,
+    ) -> Result<Offset, PublishError> {
+        let (kind, body) = message.into().into_parts();
+        let frame = Frame::new(kind, body.as_bytes());
+        self.links.hub.publish(topic, frame)
     }
 
     /// Figures of the moment, each at most one turn of its event loop old.

@@ -1,8 +1,10 @@
 //! What a user writes for a connection.
 
 use super::message::Message;
-use super::peer::Peer;
+use super::peer::{Peer, Sent};
 use crate::connection::CloseReason;
+use crate::protocol::CloseCode;
+use crate::topics::Subscription;
 
 /// The behaviour of one connection. A handler is made, run and dropped on one thread, so it
 /// needs no locks for its own state, and it need not be `Send`.
@@ -27,6 +29,21 @@ pub trait Handler: 'static {
     /// after it had been above it, or after [`Sent::OverLimit`](crate::Sent::OverLimit).
     fn on_drain(&mut self, peer: &mut Peer<'_>) {
         let _ = peer;
+    }
+
+    /// A subscription has begun: [`Peer::subscribe`] was called, and this is what the topic had to
+    /// say. Whatever is sent here leaves before the first publication that comes live, which is the
+    /// one after [`Subscription::offset`]; none is missing between, and none comes twice.
+    ///
+    /// By default sends every publication of the [replay](Subscription::replay) as a message of its
+    /// own, oldest first, as if it had come live; a peer for whom that is too much is closed with
+    /// 1008.
+    fn on_subscribed(&mut self, peer: &mut Peer<'_>, subscription: &Subscription) {
+        for publication in subscription.replay() {
+            if peer.send(publication.message()) == Sent::OverLimit {
+                return peer.close(CloseCode::POLICY_VIOLATION, "slow consumer");
+            }
+        }
     }
 
     /// The connection has ended; nothing can be sent any more. Comes exactly once for every

@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use crate::connection::Body;
 use crate::protocol::MessageKind;
+use crate::topics::Publication;
 
 /// A text or binary message (RFC 6455 section 5.6). It borrows its bytes from the receive
 /// buffer or owns them; sending an owned one moves the bytes instead of copying them.
@@ -110,6 +111,14 @@ impl<'a> Message<'a> {
             kind: self.kind,
             body: Body::Owned(self.body.into_bytes()),
         }
+    }
+}
+
+impl Publication {
+    /// A message that shares the publication's memory.
+    pub fn message(&self) -> Message<'static> {
+        let frame = self.frame();
+        Message::new(frame.kind(), Body::Owned(frame.payload()))
     }
 }
 

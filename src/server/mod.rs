@@ -20,6 +20,7 @@ use crossbeam_channel::Receiver;
 use crate::connection::{MAX_TICKS, Settings, ticks};
 use crate::protocol::{DecoderSettings, Role};
 use crate::reactor::{BATCHES, Inbox, Population, Shell, Stats};
+use crate::topics::{Memory, TopicLimits};
 use crate::transport;
 
 pub use config::{Config, Limits, Timeouts};
@@ -74,6 +75,7 @@ pub struct Server {
     local_addrs: Vec<SocketAddr>,
     reactors: Vec<Parts>,
     handle: ServerHandle,
+    hub: Arc<Memory>,
     signals: Receiver<Signal>,
 }
 
@@ -140,12 +142,13 @@ impl Server {
         let reactors = reactors
             .collect::<std::io::Result<Vec<_>>>()
             .map_err(Error::Reactor)?;
+        let hub = hub(&config);
         let links = reactors.iter().map(|parts| ReactorLink {
             inbox: Arc::clone(&parts.inbox),
             stats: Arc::clone(&parts.stats),
         });
         let workers = (0..workers).map(|_| WorkerLink::new());
-        let (handle, signals) = ServerHandle::new(links.collect(), workers.collect());
+        let (handle, signals) = ServerHandle::new(links.collect(), workers.collect(), hub.clone());
         Ok(Self {
             app,
             settings,
@@ -154,6 +157,7 @@ impl Server {
             local_addrs,
             reactors,
             handle,
+            hub,
             signals,
         })
     }
@@ -176,6 +180,15 @@ impl Server {
         self
     }
 
+    /// Topics whose names begin with `prefix` remember this many publications instead of
+    /// [`Limits::history`]; 0 is none. If several prefixes fit, the longest counts. Does not change
+    /// topics that are in use already.
+    #[must_use]
+    pub fn history(self, prefix: impl Into<String>, publications: usize) -> Self {
+        self.hub.set_history(prefix.into(), publications);
+        self
+    }
+
     /// The bound addresses, with their real ports, in the order they were given.
     pub fn local_addrs(&self) -> &[SocketAddr] {
         &self.local_addrs
@@ -195,6 +208,17 @@ impl Server {
     }
 }
 
+/// The topics of a server.
+pub(crate) fn hub(config: &Config) -> Arc<Memory> {
+    let limits = &config.limits;
+    Memory::new(TopicLimits {
+        topics: limits.topics,
+        history: limits.history,
+        history_bytes: limits.history_bytes,
+        log: limits.topic_log,
+    })
+}
+
 /// The settings of connections, checked.
 pub(crate) fn settings(config: &Config) -> Result<Settings> {
     let Limits {
@@ -202,6 +226,7 @@ pub(crate) fn settings(config: &Config) -> Result<Settings> {
         max_fragments,
         max_headers,
         outbox,
+        subscriptions,
         ..
     } = config.limits;
     for (name, value) in [
@@ -258,6 +283,7 @@ pub(crate) fn settings(config: &Config) -> Result<Settings> {
         },
         max_headers,
         outbox,
+        subscriptions,
         handshake: handshake.map(ticks),
         idle: idle.map(ticks),
         ping_interval: ping_interval.map(ticks),

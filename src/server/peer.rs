@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::handle::PeerHandle;
 use super::message::Message;
 use crate::protocol::{CloseCode, MessageKind};
+use crate::topics::{Offset, PublishError, Since, SubscribeError};
 use crate::transport::Token;
 use crate::worker::{Output, Sending};
 
@@ -109,6 +110,74 @@ impl<'a> Peer<'a> {
     /// Takes [`set_timer`](Self::set_timer) back.
     pub fn clear_timer(&mut self) {
         self.output.set_timer(None);
+    }
+
+    /// Subscribes this connection to a topic: from a certain point on it is sent everything that
+    /// is published there, by anybody, itself included, in the order in which all subscribers get
+    /// it. What `since` asks for of the publications before that point, and where it lies, comes to
+    /// [`Handler::on_subscribed`](crate::Handler::on_subscribed); nothing of the topic reaches the
+    /// peer before that. If the connection is subscribed already, nothing happens. Its end ends
+    /// its subscriptions.
+    ///
+    /// A peer that is slow is sent the same as the others until more than
+    /// [`Limits::outbox`](crate::Limits::outbox) would wait for it; then it is closed with 1008,
+    /// `slow consumer`. The others notice nothing of it.
+    ///
+    /// ```
+    /// use sockeye::testing::{self, Received};
+    /// use sockeye::{Handler, Message, Peer, Since};
+    ///
+    /// struct Room;
+    ///
+    /// impl Handler for Room {
+    ///     fn on_open(&mut self, peer: &mut Peer<'_>) {
+    ///         peer.subscribe("room", Since::History).expect("a room");
+    ///     }
+    ///
+    ///     fn on_message(&mut self, peer: &mut Peer<'_>, message: Message<'_>) {
+    ///         peer.publish("room", message).expect("not too much at once");
+    ///     }
+    /// }
+    ///
+    /// let mut ann = testing::pair(|_request| Room);
+    /// ann.send("hello");
+    /// assert_eq!(ann.receive(), Some(Received::Message("hello".into())));
+    ///
+    /// // Somebody else on the same topics, who comes later.
+    /// let mut ben = testing::Pair::new(|_request| Room).topics_of(&ann).connect()?;
+    /// assert_eq!(ben.receive(), Some(Received::Message("hello".into())));
+    /// ben.send("hi");
+    /// assert_eq!(ann.receive(), Some(Received::Message("hi".into())));
+    /// assert_eq!(ben.receive(), Some(Received::Message("hi".into())));
+    /// # Ok::<(), String>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`SubscribeError`]; nothing was subscribed then, and `on_subscribed` will not be called.
+    pub fn subscribe(&mut self, topic: &str, since: Since) -> Result<(), SubscribeError> {
+        self.output.subscribe(topic, since)
+    }
+
+    /// Ends a subscription: nothing that is published from now on reaches the peer. Says whether
+    /// there was one. What was published before may still be sent, unless `on_subscribed` has not
+    /// been called yet; then it is not either.
+    pub fn unsubscribe(&mut self, topic: &str) -> bool {
+        self.output.unsubscribe(topic)
+    }
+
+    /// Publishes a message to a topic: everybody who is subscribed gets it, on whatever thread his
+    /// handler runs. The peer itself needs no subscription to publish, and gets the message only
+    /// with one. Never blocks.
+    ///
+    /// # Errors
+    /// [`PublishError`]; nobody gets the message then.
+    pub fn publish<'m>(
+        &mut self,
+        topic: &str,
+        message: impl Into<Message<'m>>,
+    ) -> Result<Offset, PublishError> {
+        let (kind, body) = message.into().into_parts();
+        self.output.publish(topic, kind, body.as_bytes())
     }
 
     /// This connection's name.

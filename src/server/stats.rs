@@ -15,6 +15,8 @@ pub struct ServerStats {
     pub accepted: u64,
     /// Messages received since the start.
     pub messages: u64,
+    /// Publications given to subscribers since the start, one for each of them.
+    pub deliveries: u64,
     /// Bytes of memory held for connections beyond their fixed cost: partial messages, unsent
     /// output, unfinished requests.
     pub memory: u64,
@@ -47,6 +49,7 @@ impl ServerStats {
             connections: sum.connections + load(&stats.connections),
             accepted: sum.accepted + load(&stats.accepted),
             messages: sum.messages + load(&stats.messages),
+            deliveries: sum.deliveries + load(&stats.deliveries),
             memory: sum.memory + load(&stats.memory),
             workers: sum.workers,
         })

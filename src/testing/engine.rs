@@ -7,8 +7,9 @@ use crossbeam_channel::{Receiver, bounded};
 
 use super::network::Network;
 use crate::connection::{Context, Tick, ticks};
-use crate::reactor::{BATCHES, Batch, Dispatch, Inbox, Next, Population, Reactor, Stats};
+use crate::reactor::{BATCHES, Batch, Dispatch, Inbox, Next, Population, Queue, Reactor, Stats};
 use crate::server::{App, WorkerLink, settings};
+use crate::topics::Memory;
 use crate::worker::{Executor, Inline, Outside, Worker};
 use crate::{Config, Result, ServerHandle};
 
@@ -46,11 +47,12 @@ pub(super) struct Engine {
     loops: Vec<Loop>,
     hands: Vec<Hand>,
     handle: ServerHandle,
+    hub: Arc<Memory>,
 }
 
 impl Engine {
     /// `config.reactors` and `config.workers` say how many there are; by default one and none.
-    pub(super) fn new(config: &Config, app: Arc<App>, now: Tick) -> Result<Self> {
+    pub(super) fn new(config: &Config, app: Arc<App>, hub: Arc<Memory>, now: Tick) -> Result<Self> {
         let reactors = config.reactors.max(1);
         let workers = config.workers.unwrap_or_else(default_workers);
         let settings = settings(config)?;
@@ -63,18 +65,15 @@ impl Engine {
             Arc::new(Inbox::new(workers * BATCHES, wake))
         };
         let inboxes: Vec<Arc<Inbox>> = wakes.iter().map(inbox).collect();
-        let outside = |(reactor, inbox): (usize, &Arc<Inbox>)| Outside {
-            reactor: reactor as u16,
-            inbox: Arc::clone(inbox),
-            outbox: settings.outbox,
-        };
+        let outside = |(reactor, inbox)| Outside::new(reactor, inbox, hub.clone(), &settings);
         let outsides: Arc<[Outside]> = inboxes.iter().enumerate().map(outside).collect();
         let links: Vec<WorkerLink> = (0..workers).map(|_| WorkerLink::new()).collect();
         let mut lanes = Vec::new();
         let mut hands = Vec::new();
         for link in &links {
             let (sender, batches) = bounded(reactors * BATCHES);
-            lanes.push((sender, Arc::clone(&link.load)));
+            let queue = Queue::new(sender, std::thread::current());
+            lanes.push((queue, Arc::clone(&link.load)));
             let load = Arc::clone(&link.load);
             let executor = Executor::new(Arc::clone(&app), load, 0);
             hands.push(Hand {
@@ -108,12 +107,17 @@ impl Engine {
                 woken: Arc::clone(&wakes[index]),
             });
         }
-        let handle = ServerHandle::of(inboxes, stats, links);
+        let handle = ServerHandle::of(inboxes, stats, links, hub.clone());
         Ok(Self {
             loops,
             hands,
             handle,
+            hub,
         })
+    }
+
+    pub(super) fn hub(&self) -> &Arc<Memory> {
+        &self.hub
     }
 
     pub(super) fn handle(&self) -> &ServerHandle {

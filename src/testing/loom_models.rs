@@ -10,7 +10,7 @@ use crate::connection::{Context, Tick};
 use crate::protocol::handshake::encode_key;
 use crate::protocol::{ClientHandshake, CloseCode};
 use crate::reactor::{Inbox, Next, Poll, Population, Reactor, Stats, check};
-use crate::server::{App, settings};
+use crate::server::{App, hub, settings};
 use crate::worker::{Executor, Inline, Outside};
 use crate::{Config, Handler, Message, Peer, PeerHandle, SendError};
 
@@ -49,14 +49,10 @@ impl Server {
         let poll = Arc::new(Poll::default());
         let waker = Arc::clone(&poll);
         let inbox = Arc::new(Inbox::new(0, Box::new(move || waker.wake())));
-        let outside = Outside {
-            reactor: 0,
-            inbox: Arc::clone(&inbox),
-            outbox,
-        };
         let executor = Executor::new(Arc::clone(&app), Arc::default(), 0);
         let network = Network::default();
         let settings = settings(&config).unwrap();
+        let outside = Outside::new(0, &inbox, hub(&config), &settings);
         let (sys, delivery) = (network.clone(), Inline::new(executor, outside));
         let cx = Context::new(sys, delivery, app, settings, Tick(0));
         let stats = Arc::new(Stats::default());

@@ -47,7 +47,8 @@ use crate::protocol::{
     Role, encode_frame, find_head_end, verify_response,
 };
 use crate::reactor::Next;
-use crate::server::App;
+use crate::server::{App, hub};
+use crate::topics::Memory;
 use crate::{Config, IntoUpgrade, Message, Request, Result, ServerHandle, ServerStats};
 
 use engine::Engine;
@@ -94,6 +95,8 @@ pub struct Pair {
     headers: Vec<(String, String)>,
     answer_pings: bool,
     window: usize,
+    hub: Option<Arc<Memory>>,
+    histories: Vec<(String, usize)>,
 }
 
 impl Pair {
@@ -110,6 +113,8 @@ impl Pair {
             headers: Vec::new(),
             answer_pings: true,
             window: WINDOW,
+            hub: None,
+            histories: Vec::new(),
         }
     }
 
@@ -148,6 +153,21 @@ impl Pair {
     #[must_use]
     pub fn window(mut self, bytes: usize) -> Self {
         self.window = bytes;
+        self
+    }
+
+    /// Shares the topics of another connection, as if both were to the same server: what is
+    /// published on either side reaches both. Limits of topics are those of the other's server.
+    #[must_use]
+    pub fn topics_of(mut self, other: &TestPeer) -> Self {
+        self.hub = Some(Arc::clone(other.engine.hub()));
+        self
+    }
+
+    /// See [`Server::history`](crate::Server::history).
+    #[must_use]
+    pub fn history(mut self, prefix: impl Into<String>, publications: usize) -> Self {
+        self.histories.push((prefix.into(), publications));
         self
     }
 
@@ -205,7 +225,11 @@ impl Pair {
             max_fragments: usize::MAX,
         };
         let now = Tick(0);
-        let engine = Engine::new(&self.config, app, now)?;
+        let hub = self.hub.unwrap_or_else(|| hub(&self.config));
+        for (prefix, publications) in self.histories {
+            hub.set_history(prefix, publications);
+        }
+        let engine = Engine::new(&self.config, app, hub, now)?;
         let remote = SocketAddr::from(([127, 0, 0, 1], 50_000));
         Ok(TestPeer {
             wire: engine.network(0).connect(remote, self.window),

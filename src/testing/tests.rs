@@ -9,6 +9,7 @@ mod memory;
 mod panics;
 mod slow_workers;
 mod timers;
+mod topics;
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

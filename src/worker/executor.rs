@@ -10,9 +10,11 @@ use std::sync::atomic::Ordering;
 use slab::Slab;
 
 use super::output::{Output, Outside};
+use super::subscriptions::Subscriptions;
 use crate::connection::{Body, Cause, CloseReason, Link, Op, Replies, Target, weight};
 use crate::protocol::{CloseCode, MessageKind, Request, UpgradeRequest};
 use crate::reactor::Load;
+use crate::topics::{Member, Subscription};
 use crate::transport::Token;
 
 /// What runs for connections; the layer above gives handlers and routes this shape.
@@ -37,6 +39,7 @@ pub(crate) trait Application: Send + Sync + 'static {
     );
     fn timer(session: &mut Self::Session, output: Output<'_>);
     fn drain(session: &mut Self::Session, output: Output<'_>);
+    fn subscribed(session: &mut Self::Session, output: Output<'_>, subscription: &Subscription);
     fn closed(session: &mut Self::Session, output: Output<'_>, reason: &CloseReason);
 }
 
@@ -86,14 +89,18 @@ struct Slot<T> {
     meta: Meta,
 }
 
-/// Links of the connections that asked for one, by slot.
+/// What few connections have, by slot.
 #[derive(Default)]
-pub(super) struct Links(HashMap<u32, Arc<Link>>);
+pub(super) struct Links {
+    /// Of those that asked for a handle.
+    handles: HashMap<u32, Arc<Link>>,
+    pub(super) subscriptions: Subscriptions,
+}
 
 impl Links {
     pub(super) fn get(&mut self, token: Token, slot: u32) -> Arc<Link> {
         let link = self
-            .0
+            .handles
             .entry(slot)
             .or_insert_with(|| Arc::new(Link::new(token)));
         Arc::clone(link)
@@ -101,7 +108,7 @@ impl Links {
 
     /// Handles of this connection reach it no longer.
     pub(super) fn end(&mut self, slot: u32) {
-        if let Some(link) = self.0.remove(&slot) {
+        if let Some(link) = self.handles.remove(&slot) {
             link.end();
         }
     }
@@ -244,6 +251,27 @@ impl<A: Application> Executor<A> {
         self.run(&to, 0, sink, A::drain);
     }
 
+    /// Tells the handler of a subscription, unless it has ended it meanwhile.
+    pub(crate) fn subscribed(
+        &mut self,
+        to: Target,
+        subscription: &Subscription,
+        mut sink: Sink<'_>,
+    ) {
+        let subscriptions = &self.links.subscriptions;
+        if !subscriptions.is_current(to.slot, subscription) {
+            // Nothing of it is let through; its end is on the way.
+            return;
+        }
+        self.run(&to, 0, sink.reborrow(), |session, output| {
+            A::subscribed(session, output, subscription);
+        });
+        sink.replies.push(Op::Admit {
+            topic: Arc::clone(&subscription.topic),
+            ticket: subscription.ticket,
+        });
+    }
+
     /// Closes on behalf of a handle, unless a Close frame has been sent.
     pub(crate) fn close(&mut self, to: Target, code: CloseCode, reason: &str, sink: Sink<'_>) {
         self.run(&to, 0, sink, |_, mut output| {
@@ -278,6 +306,11 @@ impl<A: Application> Executor<A> {
             }
             log::debug!("{} has ended: {reason}", slot.meta.remote());
             self.links.end(to.slot);
+            let member = Member {
+                mailbox: &sink.outside.mailbox,
+                token: to.token,
+            };
+            self.links.subscriptions.leave_all(to.slot, member);
         }
         sink.replies.push(Op::End);
     }

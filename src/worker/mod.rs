@@ -3,6 +3,7 @@
 mod executor;
 mod inline;
 mod output;
+mod subscriptions;
 mod thread;
 
 pub(crate) use executor::{Acceptance, Application, Executor};

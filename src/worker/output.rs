@@ -1,13 +1,14 @@
 //! What a handler can do to its connection while it runs.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use super::executor::{Links, Meta, Sink};
-use crate::connection::{Body, Link, Op, Replies, Target, ticks, weight};
+use crate::connection::{Body, Link, Op, Replies, Settings, Target, ticks, weight};
 use crate::protocol::{CloseCode, MessageKind, encode_switching_protocols};
 use crate::reactor::Inbox;
+use crate::topics::{Frame, Hub, Mailbox, Member, Offset, PublishError, Since, SubscribeError};
 use crate::transport::Token;
 
 /// Bytes beyond the outbox limit that answers to messages already with the handler may take,
@@ -27,8 +28,32 @@ pub(crate) enum Sending {
 pub(crate) struct Outside {
     pub(crate) reactor: u16,
     pub(crate) inbox: Arc<Inbox>,
+    /// The same, as topics know it.
+    pub(crate) mailbox: Weak<dyn Mailbox>,
+    pub(crate) hub: Arc<dyn Hub>,
     /// The outbox limit, in bytes.
     pub(crate) outbox: usize,
+    /// Topics of one connection at most.
+    subscriptions: usize,
+}
+
+impl Outside {
+    pub(crate) fn new(
+        reactor: usize,
+        inbox: &Arc<Inbox>,
+        hub: Arc<dyn Hub>,
+        settings: &Settings,
+    ) -> Self {
+        let mailbox: Weak<Inbox> = Arc::downgrade(inbox);
+        Self {
+            reactor: reactor as u16,
+            inbox: Arc::clone(inbox),
+            mailbox,
+            hub,
+            outbox: settings.outbox,
+            subscriptions: settings.subscriptions,
+        }
+    }
 }
 
 /// The connection whose event is being handled.
@@ -151,6 +176,49 @@ impl<'a> Output<'a> {
 
     pub(crate) fn outside(&self) -> &Outside {
         self.outside
+    }
+
+    /// This connection, as topics know it.
+    fn member(&self) -> Member<'a> {
+        Member {
+            mailbox: &self.outside.mailbox,
+            token: self.to.token,
+        }
+    }
+
+    pub(crate) fn subscribe(&mut self, topic: &str, since: Since) -> Result<(), SubscribeError> {
+        let slot = self.to.slot;
+        if self.meta.closing {
+            return Err(SubscribeError::Closing);
+        }
+        if self.links.subscriptions.contains(slot, topic) {
+            return Ok(());
+        }
+        if self.links.subscriptions.len(slot) >= self.outside.subscriptions {
+            return Err(SubscribeError::Subscriptions);
+        }
+        let hub = &self.outside.hub;
+        let (topic, ticket) = hub.subscribe(topic, since, self.member())?;
+        self.links.subscriptions.add(slot, ticket, topic);
+        Ok(())
+    }
+
+    /// Says whether there was a subscription.
+    pub(crate) fn unsubscribe(&mut self, topic: &str) -> bool {
+        let topic = self.links.subscriptions.remove(self.to.slot, topic);
+        if let Some(topic) = &topic {
+            topic.leave(self.member());
+        }
+        topic.is_some()
+    }
+
+    pub(crate) fn publish(
+        &mut self,
+        topic: &str,
+        kind: MessageKind,
+        payload: &[u8],
+    ) -> Result<Offset, PublishError> {
+        self.outside.hub.publish(topic, Frame::new(kind, payload))
     }
 
     pub(crate) fn link(&mut self) -> Arc<Link> {

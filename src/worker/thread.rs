@@ -10,7 +10,7 @@ use super::executor::{Application, Executor, Sink};
 use super::output::Outside;
 use crate::connection::{Body, Replies, Target};
 use crate::protocol::{MAX_HEADERS, MessageKind, Request};
-use crate::reactor::{Batch, Consumer, Event, Rare};
+use crate::reactor::{Batch, Consumer, Event, Rare, take};
 
 /// What a worker shows of itself to other threads.
 #[derive(Debug)]
@@ -60,7 +60,7 @@ impl<A: Application> Worker<A> {
 
     /// Handles batches until every reactor has gone, then ends the handlers that are left.
     pub(crate) fn run(mut self, batches: &Receiver<Box<Batch>>, activity: &Activity) {
-        for mut batch in batches {
+        while let Some(mut batch) = take(batches) {
             activity.begin();
             self.handle(&mut batch);
             activity.end();
@@ -128,6 +128,9 @@ impl<A: Application> Consumer for Turn<'_, A> {
             }
             Event::Rare(Rare::Close { code, reason }, _) => {
                 executor.close(*to, code, &reason, sink);
+            }
+            Event::Rare(Rare::Subscribed(subscription), _) => {
+                executor.subscribed(*to, &subscription, sink);
             }
             Event::Rare(Rare::End(reason), _) => executor.end(*to, reason, sink),
         }

@@ -8,6 +8,7 @@
 #[allow(dead_code, reason = "the suite uses the rest of it")]
 #[path = "../suite/client.rs"]
 mod client;
+mod crowd;
 mod gate;
 mod handles;
 mod lifecycle;
@@ -23,3 +24,4 @@ mod site;
 mod slow;
 mod soak;
 mod stream;
+mod topics;

@@ -88,7 +88,7 @@ fn site(mode: Mode, gate: &Gate) -> Site {
             }
             On::Timer | On::Drain => bang(),
             On::Close(_) if at_end => bang(),
-            On::Close(_) => {}
+            On::Subscribed(_) | On::Close(_) => {}
         })
         .on("/bang/open", |_, on| match on {
             On::Open => bang(),

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use sockeye::{
     CloseReason, Config, Handler, Message, Peer, Request, Running, Server, ServerHandle,
-    ServerStats,
+    ServerStats, Subscription,
 };
 
 use crate::client::Client;
@@ -151,6 +151,12 @@ impl<H: Handler> Handler for Counted<H> {
         self.run("on_drain", |handler| handler.on_drain(peer));
     }
 
+    fn on_subscribed(&mut self, peer: &mut Peer<'_>, subscription: &Subscription) {
+        self.run("on_subscribed", |handler| {
+            handler.on_subscribed(peer, subscription)
+        });
+    }
+
     fn on_close(&mut self, peer: &mut Peer<'_>, reason: &CloseReason) {
         self.tally.closed.fetch_add(1, SeqCst);
         self.run("on_close", |handler| handler.on_close(peer, reason));
@@ -173,6 +179,7 @@ pub(crate) enum On<'a> {
     Message(Message<'a>),
     Timer,
     Drain,
+    Subscribed(&'a Subscription),
     Close(&'a CloseReason),
 }
 
@@ -194,6 +201,10 @@ impl<F: FnMut(&mut Peer<'_>, On<'_>) + 'static> Handler for Script<F> {
 
     fn on_drain(&mut self, peer: &mut Peer<'_>) {
         (self.0)(peer, On::Drain);
+    }
+
+    fn on_subscribed(&mut self, peer: &mut Peer<'_>, subscription: &Subscription) {
+        (self.0)(peer, On::Subscribed(subscription));
     }
 
     fn on_close(&mut self, peer: &mut Peer<'_>, reason: &CloseReason) {

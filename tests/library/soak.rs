@@ -102,7 +102,7 @@ fn all_kinds_of_peers_and_then_a_shutdown() {
                     _ => _ = peer.send(message),
                 },
                 On::Timer => _ = peer.send("timer"),
-                On::Open | On::Drain | On::Close(_) => {}
+                On::Open | On::Drain | On::Subscribed(_) | On::Close(_) => {}
             })
             .serve();
         let address = live.address;

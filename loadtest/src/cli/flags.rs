@@ -203,7 +203,7 @@ impl IdleFlags {
         plan.duration = self.hold;
         plan.grace = GRACE;
         if self.echo_once {
-            plan.steps.push((self.hold, "before the echoes"));
+            plan.steps.push((self.hold, "before_echo"));
             plan.duration = 2 * self.hold;
         }
         self.content.apply(&mut plan);

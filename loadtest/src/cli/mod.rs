@@ -13,6 +13,7 @@ use std::sync::atomic::AtomicBool;
 
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 
+use crate::compare;
 use crate::engine::{Plan, Scenario};
 use crate::report::Report;
 use crate::run::{self, Title};
@@ -39,7 +40,7 @@ enum Command {
     Rate(RateFlags),
     /// Open connections and hold them
     Idle(IdleFlags),
-    /// Open connections, as many per second as the server takes
+    /// Open connections, as many per second as the server takes, and reset each at once
     Handshake(HandshakeFlags),
     /// Connect, exchange some messages, leave, over and over
     Churn(ChurnFlags),
@@ -47,6 +48,7 @@ enum Command {
     Hostile(HostileFlags),
     /// Find the most connections or the highest rate that still meets a limit
     Search(SearchFlags),
+    Compare(Box<compare::Flags>),
 }
 
 /// Reads the flags, runs, reports.
@@ -57,16 +59,16 @@ pub fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => error.format(&mut command).exit(),
     };
-    let stop = stop_on_signals();
     let settings = settings(&command, &matches);
     let result = match cli.command {
-        Command::Echo(flags) => flags.run(settings, &stop),
-        Command::Rate(flags) => flags.run(settings, &stop),
-        Command::Idle(flags) => flags.run(settings, &stop),
-        Command::Handshake(flags) => flags.run(settings, &stop),
-        Command::Churn(flags) => flags.run(settings, &stop),
-        Command::Hostile(flags) => flags.run(settings, &stop),
-        Command::Search(flags) => flags.run(settings, &stop),
+        Command::Echo(flags) => flags.run(settings, &stop_on_signals()),
+        Command::Rate(flags) => flags.run(settings, &stop_on_signals()),
+        Command::Idle(flags) => flags.run(settings, &stop_on_signals()),
+        Command::Handshake(flags) => flags.run(settings, &stop_on_signals()),
+        Command::Churn(flags) => flags.run(settings, &stop_on_signals()),
+        Command::Hostile(flags) => flags.run(settings, &stop_on_signals()),
+        Command::Search(flags) => flags.run(settings, &stop_on_signals()),
+        Command::Compare(flags) => return compare::run(&flags),
     };
     match result {
         Ok(report) if report.is_faultless() && report.failed_requirements.is_empty() => {

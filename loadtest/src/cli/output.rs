@@ -1,5 +1,6 @@
 //! What is watched during a run, and where its findings go.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -49,6 +50,7 @@ impl OutputFlags {
             outcome: Outcome::default(),
             progress: Progress::new(scenario, total, plain),
             phase: None,
+            details: BTreeMap::new(),
         })
     }
 
@@ -56,6 +58,7 @@ impl OutputFlags {
     pub(super) fn complete(&self, found: &mut Found, session: Session) {
         session.progress.finish();
         let report = &mut found.report;
+        report.details.extend(session.details);
         let Outcome {
             server,
             client,
@@ -118,6 +121,7 @@ pub(super) struct Session {
     outcome: Outcome,
     progress: Progress,
     phase: Option<Phase>,
+    details: BTreeMap<String, f64>,
 }
 
 impl Session {
@@ -138,6 +142,17 @@ impl Observer for Session {
     fn begin(&mut self) {
         let result = self.watch.begin();
         self.note(result);
+    }
+
+    fn mark(&mut self, what: &str, open: u64) {
+        match self.watch.memory_per_connection(open) {
+            Ok(Some(memory)) => {
+                let what = format!("memory_per_connection_{what}");
+                self.details.insert(what, memory);
+            }
+            Ok(None) => {}
+            Err(error) => self.note(Err(error)),
+        }
     }
 
     fn tick(&mut self, phase: Phase, sample: &mut Sample) {

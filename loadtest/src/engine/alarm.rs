@@ -49,18 +49,18 @@ impl Alarm {
         if self.set != due {
             let time = Itimerspec {
                 it_interval: timespec(0),
-                it_value: timespec(due),
+                it_value: timespec(left),
             };
-            timerfd_settime(timer, TimerfdTimerFlags::ABSTIME, &time)?;
+            timerfd_settime(timer, TimerfdTimerFlags::empty(), &time)?;
             self.set = due;
         }
         Ok(None)
     }
 }
 
-fn timespec(at: Nanos) -> Timespec {
+fn timespec(time: Nanos) -> Timespec {
     Timespec {
-        tv_sec: (at / 1_000_000_000) as i64,
-        tv_nsec: (at % 1_000_000_000) as i64,
+        tv_sec: (time / 1_000_000_000) as i64,
+        tv_nsec: (time % 1_000_000_000) as i64,
     }
 }

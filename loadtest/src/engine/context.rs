@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::Link;
+use super::link::{Link, SCRATCH};
 use super::{Nanos, Phase, Plan, Shared, Stats, now};
 use crate::payload::{Pattern, Verdict};
 use crate::wire::Data;
@@ -29,8 +29,8 @@ pub struct Context {
     pub(super) done: u64,
     /// Messages whose sending began, less those settled; wraps.
     pub(super) outstanding: u64,
-    /// Echoes of one read with the same time of sending, not yet counted: the time, and how many.
-    run: (Nanos, u64),
+    /// Right echoes of one connection that are not counted yet.
+    right: u32,
 }
 
 impl Context {
@@ -43,10 +43,10 @@ impl Context {
             phase: Phase::Open,
             now: now(),
             shared,
-            scratch: Vec::new(),
+            scratch: vec![0; SCRATCH],
             done: 0,
             outstanding: 0,
-            run: (0, 0),
+            right: 0,
         }
     }
 
@@ -64,32 +64,55 @@ impl Context {
     /// number if it is right.
     #[inline]
     pub fn check(&mut self, link: &mut Link, data: &Data<'_>) -> Option<u32> {
+        if link.ledger.receive_next(&self.pattern, data) {
+            self.right += 1;
+            return Some(link.ledger.next().wrapping_sub(1));
+        }
+        self.check_piece(link, data)
+    }
+
+    /// Takes an echo off the start of `input`, if it is there, whole and right: what follows, and its
+    /// sequence number.
+    #[inline(always)]
+    pub(super) fn strip<'a>(
+        &mut self,
+        link: &mut Link,
+        input: &'a [u8],
+    ) -> Option<(&'a [u8], u32)> {
+        let rest = link.ledger.strip_next(&self.pattern, input)?;
+        self.right += 1;
+        Some((rest, link.ledger.next().wrapping_sub(1)))
+    }
+
+    #[cold]
+    fn check_piece(&mut self, link: &mut Link, data: &Data<'_>) -> Option<u32> {
+        self.count_right(link);
         let before = link.ledger.next();
         let verdict = link.ledger.receive(&self.pattern, data)?;
         let settled = link.ledger.next().wrapping_sub(before);
-        let sent = link.stamps.take(settled);
         self.outstanding = self.outstanding.wrapping_sub(u64::from(settled));
         if verdict != Verdict::Right {
+            link.stamps.take(settled, |_, _| {});
             self.fault(link, verdict);
             return None;
         }
+        // Those before it were skipped.
+        link.stamps.take(settled - 1, |_, _| {});
+        link.stamps
+            .take(1, |sent, count| self.stats.echoed(sent, self.now, count));
         self.done += 1;
-        if sent == self.run.0 {
-            self.run.1 += 1;
-        } else {
-            self.count_run();
-            self.run = (sent, 1);
-        }
         Some(link.ledger.next().wrapping_sub(1))
     }
 
-    /// Counts the echoes of the read that ended.
+    /// Counts the right echoes of the read that ended.
     #[inline]
-    pub(super) fn count_run(&mut self) {
-        let (sent, count) = std::mem::take(&mut self.run);
-        if count > 0 {
-            self.stats.echoed(sent, self.now, count);
-        }
+    pub(super) fn count_right(&mut self, link: &mut Link) {
+        let right = std::mem::take(&mut self.right);
+        self.done += u64::from(right);
+        self.outstanding = self.outstanding.wrapping_sub(u64::from(right));
+        link.stamps.take(right, |sent, count| {
+            self.stats.echoed(sent, self.now, count)
+        });
     }
 
     #[cold]

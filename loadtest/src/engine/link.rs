@@ -1,12 +1,13 @@
 //! One connection.
 
 use std::collections::VecDeque;
-use std::io::{self, IoSlice, Write};
+use std::io::{self, IoSlice, Write as _};
 
 use mio::net::TcpStream;
 
 use super::{Context, Nanos};
-use crate::payload::{Front, Ledger, Pattern};
+use crate::net;
+use crate::payload::{Cursor, Front, Ledger, Pattern};
 use crate::wire::{self, Key, Opcode};
 
 /// Messages from this size on leave from where they lie; smaller ones are copied together.
@@ -15,6 +16,9 @@ const LARGE: usize = 4096;
 const MOST_LARGE: usize = 8;
 /// Bytes of small messages in one write, beyond which no more are added.
 const ENOUGH: usize = 64 << 10;
+/// Bytes of the room where small messages are put together: the last may begin just below
+/// [`ENOUGH`], behind the rest of one that was cut, and may spoil some bytes behind it.
+pub(super) const SCRATCH: usize = ENOUGH + 2 * LARGE + 64;
 
 /// How a connection is to end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,7 +74,7 @@ pub struct Link {
 }
 
 impl Link {
-    pub(super) fn new(socket: TcpStream, id: u32, generation: u32, state: State) -> Self {
+    pub(super) fn new(socket: TcpStream, ledger: Ledger, generation: u32, state: State) -> Self {
         Self {
             socket,
             state,
@@ -81,7 +85,7 @@ impl Link {
             queued: 0,
             cut: 0,
             first: Vec::new(),
-            ledger: Ledger::new(id),
+            ledger,
             stamps: Stamps::default(),
         }
     }
@@ -157,15 +161,15 @@ impl Link {
     pub fn flush(&mut self, context: &mut Context) -> io::Result<()> {
         while self.has_output() {
             let frame = context.pattern.frame_len();
-            let (result, total) = if frame < LARGE {
+            let write = if frame < LARGE {
                 self.write_small(&context.pattern, &mut context.scratch)
             } else {
                 self.write_large(&context.pattern)
             };
-            match result {
+            match write.result {
                 Ok(written) => {
-                    self.written(written, frame, context);
-                    self.blocked = written < total;
+                    self.written(written, &write, context);
+                    self.blocked = written < write.len;
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.blocked = true,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -175,32 +179,53 @@ impl Link {
         Ok(())
     }
 
-    /// Writes small messages as one piece: its result and length.
+    /// Writes small messages as one piece. What goes before them is rare, and goes alone.
     #[inline]
-    fn write_small(&mut self, pattern: &Pattern, out: &mut Vec<u8>) -> (io::Result<usize>, usize) {
-        out.clear();
-        let (id, sent) = (self.ledger.connection(), self.ledger.sent());
+    fn write_small(&mut self, pattern: &Pattern, out: &mut [u8]) -> Write {
+        let mut end = 0;
+        let mut cursor = self.ledger.to_send();
         if self.cut > 0 {
-            pattern.write(out, id, sent.wrapping_sub(1));
-            out.drain(..self.cut);
+            end = self.write_rest(pattern, out);
         }
-        out.extend_from_slice(&self.first);
-        for i in 0..self.queued {
-            pattern.write(out, id, sent.wrapping_add(i));
-            if out.len() > ENOUGH {
-                break;
+        let mut messages = 0;
+        if self.first.is_empty() {
+            while messages < self.queued && end < ENOUGH {
+                end = pattern.write(out, end, cursor);
+                cursor = pattern.after(cursor);
+                messages += 1;
             }
         }
-        (self.socket.write(out), out.len())
+        let out = if end == 0 {
+            &self.first[..]
+        } else {
+            &out[..end]
+        };
+        Write {
+            result: net::write(&self.socket, out),
+            len: out.len(),
+            messages,
+            next: cursor,
+        }
     }
 
-    /// Writes large messages from the table: the result and how much there was.
-    fn write_large(&mut self, pattern: &Pattern) -> (io::Result<usize>, usize) {
-        let (id, sent) = (self.ledger.connection(), self.ledger.sent());
+    /// Puts the rest of the message that was cut to the start of `out`; returns where it ends.
+    #[cold]
+    fn write_rest(&self, pattern: &Pattern, out: &mut [u8]) -> usize {
+        let whole = pattern.write(out, 0, self.before_to_send(pattern));
+        out.copy_within(self.cut..whole, 0);
+        whole - self.cut
+    }
+
+    /// Writes large messages from the table.
+    #[inline(never)]
+    fn write_large(&mut self, pattern: &Pattern) -> Write {
         let whole = (self.queued as usize).min(MOST_LARGE);
-        let sequence = |i: usize| sent.wrapping_add(i as u32);
-        let (cut_front, cut_body) = pattern.parts(id, sent.wrapping_sub(1));
-        let fronts: [Front; MOST_LARGE] = std::array::from_fn(|i| pattern.parts(id, sequence(i)).0);
+        let mut cursors = [self.ledger.to_send(); MOST_LARGE + 1];
+        for i in 0..whole {
+            cursors[i + 1] = pattern.after(cursors[i]);
+        }
+        let (cut_front, cut_body) = pattern.parts(self.before_to_send(pattern));
+        let fronts: [Front; MOST_LARGE] = std::array::from_fn(|i| pattern.parts(cursors[i]).0);
         let mut slices = [IoSlice::new(&[]); 2 * MOST_LARGE + 3];
         if self.cut > 0 {
             let front = cut_front.bytes();
@@ -210,42 +235,76 @@ impl Link {
         slices[2] = IoSlice::new(&self.first);
         for (i, front) in fronts.iter().enumerate().take(whole) {
             slices[3 + 2 * i] = IoSlice::new(front.bytes());
-            slices[4 + 2 * i] = IoSlice::new(pattern.parts(id, sequence(i)).1);
+            slices[4 + 2 * i] = IoSlice::new(pattern.parts(cursors[i]).1);
         }
         let slices = &slices[..3 + 2 * whole];
-        let total = slices.iter().map(|slice| slice.len()).sum();
-        (self.socket.write_vectored(slices), total)
+        Write {
+            result: self.socket.write_vectored(slices),
+            len: slices.iter().map(|slice| slice.len()).sum(),
+            messages: whole as u32,
+            next: cursors[whole],
+        }
+    }
+
+    /// The message that was begun last.
+    fn before_to_send(&self, pattern: &Pattern) -> Cursor {
+        pattern.cursor(self.id(), self.ledger.sent().wrapping_sub(1))
     }
 
     /// Accounts for bytes the kernel took.
     #[inline]
-    fn written(&mut self, mut written: usize, frame: usize, context: &mut Context) {
-        if self.cut > 0 {
-            let rest = (frame - self.cut).min(written);
-            self.cut = (self.cut + rest) % frame;
-            written -= rest;
+    fn written(&mut self, mut written: usize, write: &Write, context: &mut Context) {
+        let frame = context.pattern.frame_len();
+        if self.cut > 0 || !self.first.is_empty() {
+            written -= self.written_before(written, frame);
         }
-        if !self.first.is_empty() {
-            let first = self.first.len().min(written);
-            written -= first;
-            self.first.drain(..first);
-            if self.first.is_empty() {
-                // Few connections have any at any time.
-                self.first = Vec::new();
-            }
+        if written == 0 {
+            return;
         }
-        if written > 0 {
+        let (begun, next) = if written == frame * write.messages as usize {
+            (write.messages, write.next)
+        } else {
             self.cut = written % frame;
             let begun = written.div_ceil(frame) as u32;
-            self.queued -= begun;
-            self.ledger.begin(begun);
-            self.stamps.push(context.now, begun);
-            context.outstanding = context.outstanding.wrapping_add(u64::from(begun));
-            if context.stats.measures(context.now) {
-                context.stats.sent += u64::from(begun);
-            }
+            let sequence = self.ledger.sent().wrapping_add(begun);
+            (begun, context.pattern.cursor(self.id(), sequence))
+        };
+        self.queued -= begun;
+        self.ledger.begin(begun, next);
+        self.stamps.push(context.now, begun);
+        context.outstanding = context.outstanding.wrapping_add(u64::from(begun));
+        if context.stats.measures(context.now) {
+            context.stats.sent += u64::from(begun);
         }
     }
+
+    /// Accounts for what goes before messages that have not begun: how much of `written` it was.
+    #[cold]
+    fn written_before(&mut self, written: usize, frame: usize) -> usize {
+        let mut rest = 0;
+        if self.cut > 0 {
+            rest = (frame - self.cut).min(written);
+            self.cut = (self.cut + rest) % frame;
+        }
+        let first = self.first.len().min(written - rest);
+        self.first.drain(..first);
+        if self.first.is_empty() {
+            // Few connections have any at any time.
+            self.first = Vec::new();
+        }
+        rest + first
+    }
+}
+
+/// What one write was to send, and what came of it.
+struct Write {
+    result: io::Result<usize>,
+    /// Bytes.
+    len: usize,
+    /// Messages that had not begun before.
+    messages: u32,
+    /// The message after those.
+    next: Cursor,
 }
 
 /// When the messages whose echoes are waited for were sent, oldest first; those of one write
@@ -261,23 +320,21 @@ impl Stamps {
         self.runs.push_back((at, count));
     }
 
-    /// Takes `count` stamps off; returns the last of them, 0 if there is none.
+    /// Takes `count` stamps off, and hands them on, those of one write together.
     #[inline]
-    pub(super) fn take(&mut self, mut count: u32) -> Nanos {
-        let mut last = 0;
+    pub(super) fn take(&mut self, mut count: u32, mut each: impl FnMut(Nanos, u64)) {
         while count > 0 {
             let Some((at, left)) = self.runs.front_mut() else {
                 break;
             };
-            last = *at;
-            if *left > count {
-                *left -= count;
-                break;
+            let taken = count.min(*left);
+            each(*at, u64::from(taken));
+            *left -= taken;
+            count -= taken;
+            if *left == 0 {
+                self.runs.pop_front();
             }
-            count -= *left;
-            self.runs.pop_front();
         }
-        last
     }
 }
 
@@ -288,13 +345,17 @@ mod tests {
     #[test]
     fn stamps_come_off_in_order() {
         let mut stamps = Stamps::default();
+        let take = |stamps: &mut Stamps, count| {
+            let mut taken = Vec::new();
+            stamps.take(count, |at, count| taken.push((at, count)));
+            taken
+        };
         stamps.push(10, 2);
         stamps.push(20, 3);
         stamps.push(30, 1);
-        assert_eq!(stamps.take(1), 10);
-        assert_eq!(stamps.take(2), 20);
-        assert_eq!(stamps.take(0), 0);
-        assert_eq!(stamps.take(3), 30);
-        assert_eq!(stamps.take(1), 0);
+        assert_eq!(take(&mut stamps, 1), [(10, 1)]);
+        assert_eq!(take(&mut stamps, 2), [(10, 1), (20, 1)]);
+        assert_eq!(take(&mut stamps, 0), []);
+        assert_eq!(take(&mut stamps, 4), [(20, 2), (30, 1)]);
     }
 }

@@ -6,6 +6,7 @@
 //! allocated for a message, and an idle connection owns no buffer.
 
 mod alarm;
+mod behaviour;
 mod cause;
 mod clock;
 mod context;
@@ -13,11 +14,13 @@ mod control;
 mod faults;
 mod lead;
 mod link;
+mod links;
 mod open;
 mod plan;
 mod stats;
 mod thread;
 
+pub use behaviour::{Scenario, Setup};
 pub use cause::Cause;
 pub use clock::{Nanos, now};
 pub use context::Context;
@@ -25,6 +28,6 @@ pub use control::{Phase, Shared};
 pub use faults::Faults;
 pub use lead::{Observer, Outcome, Unable, run};
 pub use link::{Leave, Link};
+pub use links::{Links, Slot};
 pub use plan::Plan;
 pub use stats::{Stats, histogram};
-pub use thread::{Links, Scenario, Setup, Slot};

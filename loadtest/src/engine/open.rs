@@ -6,9 +6,10 @@ use std::io;
 use mio::{Interest, Token};
 
 use super::link::State;
-use super::thread::{End, Scenario, Slot, Thread, token};
-use super::{Cause, Link, Nanos, Phase, Plan, now};
+use super::thread::{End, Thread, token};
+use super::{Cause, Link, Nanos, Phase, Plan, Scenario, Slot, now};
 use crate::net;
+use crate::payload::Ledger;
 use crate::wire::{self, Key};
 
 /// How long a thread waits after a failed attempt before the next, where connections are replaced.
@@ -165,7 +166,8 @@ impl<S: Scenario> Thread<S> {
             started,
             handshake: setup.handshake,
         };
-        let link = Link::new(socket, id, generation, state);
+        let ledger = Ledger::new(id, &self.context.pattern);
+        let link = Link::new(socket, ledger, generation, state);
         self.links.insert(link, local);
         self.opener
             .deadlines

@@ -1,6 +1,6 @@
 //! A load thread: its event loop and its connections.
 
-use std::io::{self, Read};
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::Sender;
@@ -8,16 +8,16 @@ use std::time::Duration;
 
 use mio::event::Event;
 use mio::{Events, Poll, Token};
-use slab::Slab;
 
 use super::alarm::Alarm;
 use super::control::Gauges;
 use super::link::State;
+use super::links::Slot;
 use super::open::Opener;
 use super::stats::Interval;
-use super::{Cause, Context, Leave, Link, Nanos, Phase, Stats, now};
+use super::{Cause, Context, Leave, Link, Links, Nanos, Phase, Scenario, Stats, now};
 use crate::net;
-use crate::wire::{self, Data, Opcode, Parser};
+use crate::wire::{self, Opcode};
 
 /// Bytes of one read; shared by all connections of the thread.
 const READ: usize = 256 << 10;
@@ -28,202 +28,6 @@ const EVENTS: usize = 1024;
 
 pub(super) const WAKER: Token = Token(usize::MAX);
 pub(super) const ALARM: Token = Token(usize::MAX - 1);
-
-/// How a connection is made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Setup {
-    /// Whether it begins with the opening handshake. If not, it is open as soon as it is connected,
-    /// and the engine neither writes nor reads anything on its own.
-    pub handshake: bool,
-    /// `SO_RCVBUF` in bytes, set before connecting so that it bounds the window.
-    pub receive_buffer: Option<u32>,
-}
-
-impl Default for Setup {
-    fn default() -> Self {
-        Self {
-            handshake: true,
-            receive_buffer: None,
-        }
-    }
-}
-
-/// What the connections of a load thread do. Each thread has one, and calls it; what a scenario
-/// queues is written when the call returns.
-pub trait Scenario: Send {
-    /// What it keeps for each connection.
-    type Local: Default + Send;
-
-    /// Whether connections stay for the whole run: they are opened before the load begins, and none
-    /// is replaced. Otherwise each that ends makes room for a new one while there is load.
-    const STAYS: bool = true;
-
-    /// Whether pings are answered (RFC 6455 section 5.5.3).
-    const ANSWERS_PINGS: bool = true;
-
-    /// Whether [`timers`](Self::timers) are to be exact to much less than a millisecond, which
-    /// costs a system call each.
-    const EXACT: bool = false;
-
-    /// A connection is about to be made: how?
-    fn connect(&mut self, _local: &mut Self::Local, _context: &mut Context) -> Setup {
-        Setup::default()
-    }
-
-    /// A connection's opening handshake is complete; without one, it is connected.
-    fn opened(&mut self, _link: &mut Link, _local: &mut Self::Local, _context: &mut Context) {}
-
-    /// A piece of a message came; unless overridden, it must be an echo.
-    #[inline]
-    fn data(
-        &mut self,
-        link: &mut Link,
-        local: &mut Self::Local,
-        data: &Data<'_>,
-        context: &mut Context,
-    ) {
-        if let Some(sequence) = context.check(link, data) {
-            self.echoed(link, local, sequence, context);
-        }
-    }
-
-    /// An echo came whole and right.
-    #[inline]
-    fn echoed(
-        &mut self,
-        _link: &mut Link,
-        _local: &mut Self::Local,
-        _sequence: u32,
-        _context: &mut Context,
-    ) {
-    }
-
-    /// Bytes came on a connection without an opening handshake.
-    fn raw(
-        &mut self,
-        _link: &mut Link,
-        _local: &mut Self::Local,
-        _bytes: &[u8],
-        _context: &mut Context,
-    ) {
-    }
-
-    /// A pong came.
-    fn pong(
-        &mut self,
-        _link: &mut Link,
-        _local: &mut Self::Local,
-        _payload: &[u8],
-        _context: &mut Context,
-    ) {
-    }
-
-    /// Everything that one read brought has been handed over.
-    #[inline]
-    fn answered(&mut self, _link: &mut Link, _local: &mut Self::Local, _context: &mut Context) {}
-
-    /// A connection ended, or could not be opened, though nobody here wanted that. Returns whether
-    /// it was to be expected and is no fault.
-    fn ended(
-        &mut self,
-        _link: &mut Link,
-        _local: &mut Self::Local,
-        _why: &Cause,
-        _context: &mut Context,
-    ) -> bool {
-        false
-    }
-
-    /// A connection that was made, or could not be, is gone for whatever reason.
-    #[inline]
-    fn gone(&mut self, _local: &Self::Local) {}
-
-    /// A phase, or a step of the measured part, begins.
-    fn phase(&mut self, _links: &mut Links<Self::Local>, _context: &mut Context) {}
-
-    /// Called in every turn: does what is due, and says when to be called again at the latest.
-    #[inline]
-    fn timers(&mut self, _links: &mut Links<Self::Local>, _context: &mut Context) -> Option<Nanos> {
-        None
-    }
-}
-
-/// One connection and what the scenario keeps for it.
-#[derive(Debug)]
-pub struct Slot<L> {
-    /// The connection.
-    pub link: Link,
-    /// The scenario's.
-    pub local: L,
-    parser: Parser,
-}
-
-/// The connections of a thread.
-#[derive(Debug)]
-pub struct Links<L> {
-    slab: Slab<Slot<L>>,
-    generation: u32,
-    /// Those whose socket failed outside of their own events.
-    broken: Vec<(usize, io::Error)>,
-    /// Those the scenario leaves outside of their own events.
-    left: Vec<usize>,
-}
-
-impl<L> Links<L> {
-    /// All connections, with keys that stay the same while they last.
-    pub fn iter_mut(&mut self) -> impl Iterator<Item = (usize, &mut Slot<L>)> {
-        self.slab.iter_mut()
-    }
-
-    /// The connection with this key.
-    pub fn at(&mut self, key: usize) -> Option<&mut Slot<L>> {
-        self.slab.get_mut(key)
-    }
-
-    /// Writes what is queued on this connection.
-    #[inline]
-    pub fn flush(&mut self, key: usize, context: &mut Context) {
-        if let Some(slot) = self.slab.get_mut(key)
-            && slot.link.has_output()
-            && matches!(slot.link.state, State::Open | State::Raw | State::Closing)
-            && let Err(error) = slot.link.flush(context)
-        {
-            self.broken.push((key, error));
-        }
-    }
-
-    /// Ends this connection soon, from outside of its own events.
-    pub fn leave(&mut self, key: usize, how: Leave) {
-        if let Some(slot) = self.slab.get_mut(key) {
-            slot.link.leave(how);
-            self.left.push(key);
-        }
-    }
-
-    /// Connections, also those that are still being opened or closed.
-    pub fn len(&self) -> usize {
-        self.slab.len()
-    }
-
-    /// Whether there is none.
-    pub fn is_empty(&self) -> bool {
-        self.slab.is_empty()
-    }
-
-    /// The generation of the next connection, and its key.
-    pub(super) fn vacancy(&mut self) -> (usize, u32) {
-        self.generation = (self.generation + 1) & 0x7fff_ffff;
-        (self.slab.vacant_key(), self.generation)
-    }
-
-    pub(super) fn insert(&mut self, link: Link, local: L) {
-        self.slab.insert(Slot {
-            link,
-            local,
-            parser: Parser::default(),
-        });
-    }
-}
 
 /// Slab key and generation of a connection: an event that comes late must not meet another one.
 #[inline]
@@ -276,12 +80,7 @@ impl<S: Scenario> Thread<S> {
         Ok(Self {
             poll,
             scenario,
-            links: Links {
-                slab: Slab::new(),
-                generation: 0,
-                broken: Vec::new(),
-                left: Vec::new(),
-            },
+            links: Links::new(),
             context,
             gauges,
             opener,
@@ -467,7 +266,7 @@ impl<S: Scenario> Thread<S> {
         }
         for _ in 0..MOST_READS {
             let slot = &mut self.links.slab[key];
-            let read = match slot.link.socket.read(&mut self.buffer) {
+            let read = match net::read(&slot.link.socket, &mut self.buffer) {
                 Ok(0) => {
                     let end = self.stream_ended(key);
                     return self.end(key, end);
@@ -530,6 +329,15 @@ impl<S: Scenario> Thread<S> {
         let mut input = &self.buffer[start..read];
         let context = &mut self.context;
         loop {
+            if S::ECHOES && parser.is_between_messages() {
+                while let Some((rest, sequence)) = context.strip(link, input) {
+                    input = rest;
+                    self.scenario.echoed(link, local, sequence, context);
+                }
+            }
+            if input.is_empty() {
+                break;
+            }
             match parser.next(&mut input) {
                 Ok(None) => break,
                 Ok(Some(wire::Event::Data(data))) => {
@@ -537,7 +345,7 @@ impl<S: Scenario> Thread<S> {
                 }
                 Ok(Some(event)) => {
                     if let Some(end) = control(&mut self.scenario, link, local, event, context) {
-                        context.count_run();
+                        context.count_right(link);
                         let _ = link.flush(context);
                         return Err(end);
                     }
@@ -548,7 +356,7 @@ impl<S: Scenario> Thread<S> {
                 }
             }
         }
-        context.count_run();
+        context.count_right(link);
         self.scenario.answered(link, local, context);
         if link.has_output() {
             link.flush(context)?;

@@ -5,5 +5,5 @@ mod socket;
 mod url;
 
 pub use limit::{TooMany, make_room};
-pub use socket::{connect, reset_on_close};
+pub use socket::{connect, read, reset_on_close, write};
 pub use url::{Sources, Target, Unreachable};

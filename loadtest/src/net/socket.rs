@@ -6,6 +6,7 @@ use std::os::fd::AsRawFd;
 use std::time::Duration;
 
 use mio::net::TcpStream;
+use rustix::net::{RecvFlags, SendFlags};
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 /// Begins to connect to `target`, from `source` if there is one, with a receive buffer of so many
@@ -33,6 +34,28 @@ pub fn connect(
         Err(error) if error.raw_os_error() != Some(libc::EINPROGRESS) => Err(error),
         _ => Ok(TcpStream::from_std(socket.into())),
     }
+}
+
+/// Reads what is there. Like [`write()`], it is the bare system call: that of the standard library is
+/// a point where threads may be cancelled, which costs more than the rest of a load thread's turn.
+///
+/// # Errors
+///
+/// Those of `recv`.
+#[inline]
+pub fn read(socket: &TcpStream, buffer: &mut [u8]) -> io::Result<usize> {
+    let (read, _) = rustix::net::recv(socket, buffer, RecvFlags::empty())?;
+    Ok(read)
+}
+
+/// Writes as much as the kernel takes.
+///
+/// # Errors
+///
+/// Those of `send`; a connection that is gone raises no signal.
+#[inline]
+pub fn write(socket: &TcpStream, bytes: &[u8]) -> io::Result<usize> {
+    Ok(rustix::net::send(socket, bytes, SendFlags::NOSIGNAL)?)
 }
 
 /// Makes closing the socket reset the connection, which leaves nothing in `TIME_WAIT`.

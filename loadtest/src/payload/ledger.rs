@@ -1,6 +1,6 @@
 //! Which messages of one connection came back, and how.
 
-use super::Pattern;
+use super::{Cursor, Pattern};
 use crate::wire::Data;
 
 /// Skipped messages that are remembered, in case they come late; older ones are lost for good.
@@ -56,6 +56,9 @@ pub struct Ledger {
     sent: u32,
     /// The sequence number that ought to come next.
     next: u32,
+    /// The messages of these two.
+    to_send: Cursor,
+    expected: Cursor,
     skipped: Vec<u32>,
     lost_for_good: u64,
     incoming: Incoming,
@@ -74,11 +77,13 @@ struct Incoming {
 
 impl Ledger {
     /// The account of a connection with this number.
-    pub fn new(connection: u32) -> Self {
+    pub fn new(connection: u32, pattern: &Pattern) -> Self {
         Self {
             connection,
             sent: 0,
             next: 0,
+            to_send: pattern.cursor(connection, 0),
+            expected: pattern.cursor(connection, 0),
             skipped: Vec::new(),
             lost_for_good: 0,
             incoming: Incoming::default(),
@@ -113,35 +118,59 @@ impl Ledger {
         u64::from(self.outstanding()) + self.skipped.len() as u64 + self.lost_for_good
     }
 
-    /// Notes that sending of `count` more messages has begun.
+    /// The message to send next.
     #[inline]
-    pub fn begin(&mut self, count: u32) {
+    pub fn to_send(&self) -> Cursor {
+        self.to_send
+    }
+
+    /// Notes that sending of `count` more messages has begun, after which `to_send` is the next.
+    #[inline]
+    pub fn begin(&mut self, count: u32, to_send: Cursor) {
         self.sent = self.sent.wrapping_add(count);
+        self.to_send = to_send;
+    }
+
+    /// Whether this is the message that is waited for, whole and right, as nearly all are. If not,
+    /// [`receive`](Self::receive) must have it.
+    #[inline]
+    pub fn receive_next(&mut self, pattern: &Pattern, data: &Data<'_>) -> bool {
+        let right = data.last
+            && data.offset == 0
+            && data.piece.len() == pattern.payload_len()
+            && data.opcode == pattern.opcode()
+            && self.sent != self.next
+            && pattern.is(self.expected, data.piece);
+        if right {
+            self.next = self.next.wrapping_add(1);
+            self.expected = pattern.after(self.expected);
+        }
+        right
+    }
+
+    /// Takes the message that is waited for off the start of `input`, if its frame is there, whole
+    /// and right: what follows. If not, `input` must be parsed.
+    #[inline(always)]
+    pub fn strip_next<'a>(&mut self, pattern: &Pattern, input: &'a [u8]) -> Option<&'a [u8]> {
+        if self.sent == self.next {
+            return None;
+        }
+        let rest = pattern.strip(self.expected, input)?;
+        self.next = self.next.wrapping_add(1);
+        self.expected = pattern.after(self.expected);
+        Some(rest)
     }
 
     /// Takes a piece of a message; says what became of the message once it is whole.
     ///
     /// With [`Verdict::Right`] and [`Verdict::Corrupted`], [`next`](Self::next) may have moved on.
-    #[inline]
+    #[cold]
     pub fn receive(&mut self, pattern: &Pattern, data: &Data<'_>) -> Option<Verdict> {
-        if data.last
-            && data.offset == 0
-            && data.piece.len() == pattern.payload_len()
-            && data.opcode == pattern.opcode()
-            && self.sent != self.next
-        {
-            let (prefix, body) = data.piece.split_at(pattern.prefix_len());
-            if *prefix == pattern.prefix(self.connection, self.next)[..prefix.len()]
-                && body == pattern.body(self.connection, self.next)
-            {
-                self.next = self.next.wrapping_add(1);
-                return Some(Verdict::Right);
-            }
-        }
-        self.receive_piece(pattern, data)
+        let verdict = self.receive_piece(pattern, data);
+        self.expected = pattern.cursor(self.connection, self.next);
+        verdict
     }
 
-    #[cold]
     fn receive_piece(&mut self, pattern: &Pattern, data: &Data<'_>) -> Option<Verdict> {
         if data.offset == 0 {
             self.incoming = Incoming::default();
@@ -179,7 +208,7 @@ impl Ledger {
             }
         };
         let at = self.incoming.len as usize - body.len() - pattern.prefix_len();
-        let expected = &pattern.body(self.connection, sequence)[at..][..body.len()];
+        let expected = &pattern.body(pattern.cursor(self.connection, sequence))[at..][..body.len()];
         if body == expected {
             Ok(())
         } else {

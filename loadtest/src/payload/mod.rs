@@ -8,4 +8,4 @@ mod ledger;
 mod pattern;
 
 pub use ledger::{Corruption, Ledger, Verdict};
-pub use pattern::{Front, Pattern};
+pub use pattern::{Cursor, Front, Pattern};

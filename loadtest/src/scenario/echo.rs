@@ -18,27 +18,33 @@ impl Echo {
         ((f64::from(id) + 1.0) * self.active).floor() > before
     }
 
-    fn fill(&self, link: &mut Link) {
-        if self.is_active(link.id()) {
+    #[inline]
+    fn fill(&self, link: &mut Link, active: bool) {
+        if active {
             link.queue(self.in_flight.saturating_sub(link.in_flight()));
         }
     }
 }
 
 impl Scenario for Echo {
-    type Local = ();
+    /// Whether the connection sends.
+    type Local = bool;
+
+    fn opened(&mut self, link: &mut Link, active: &mut bool, _: &mut Context) {
+        *active = self.is_active(link.id());
+    }
 
     #[inline]
-    fn answered(&mut self, link: &mut Link, (): &mut (), context: &mut Context) {
+    fn answered(&mut self, link: &mut Link, active: &mut bool, context: &mut Context) {
         if context.phase.has_load() {
-            self.fill(link);
+            self.fill(link, *active);
         }
     }
 
-    fn phase(&mut self, links: &mut Links<()>, context: &mut Context) {
+    fn phase(&mut self, links: &mut Links<bool>, context: &mut Context) {
         if context.phase.has_load() {
             for (_, slot) in links.iter_mut() {
-                self.fill(&mut slot.link);
+                self.fill(&mut slot.link, slot.local);
             }
         }
     }

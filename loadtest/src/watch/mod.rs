@@ -97,6 +97,20 @@ impl Watch {
         Ok(())
     }
 
+    /// How much the server's memory has grown for each of so many connections, if its process is
+    /// known.
+    ///
+    /// # Errors
+    ///
+    /// The server's process is gone.
+    pub fn memory_per_connection(&self, connections: u64) -> Result<Option<f64>, WatchError> {
+        let Some(server) = self.server.as_ref().filter(|_| connections > 0) else {
+            return Ok(None);
+        };
+        let grown = server.watch.private_memory()? as f64 - server.memory_before as f64;
+        Ok(Some(grown / connections as f64))
+    }
+
     /// Fills in the server's part of a sample: its resident memory, and its CPU time since the last
     /// tick.
     ///

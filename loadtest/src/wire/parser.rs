@@ -103,6 +103,20 @@ impl Parser {
         &'e mut self,
         input: &mut &'i [u8],
     ) -> Result<Option<Event<'e>>, Violation> {
+        if self.is_between_messages()
+            && let Some((data, rest)) = whole(input)
+        {
+            *input = rest;
+            return Ok(Some(Event::Data(data)));
+        }
+        self.next_piece(input)
+    }
+
+    /// What [`next`](Self::next) does if it is not a whole message in one frame.
+    fn next_piece<'e, 'i: 'e>(
+        &'e mut self,
+        input: &mut &'i [u8],
+    ) -> Result<Option<Event<'e>>, Violation> {
         let mut frame = match self.frame {
             Some(frame) => frame,
             None => match self.begin(input)? {
@@ -138,6 +152,7 @@ impl Parser {
     }
 
     /// Whether nothing is unfinished.
+    #[inline]
     pub fn is_between_messages(&self) -> bool {
         self.frame.is_none() && self.message.is_none() && self.head_len == 0
     }
@@ -217,6 +232,37 @@ impl Parser {
             _ => Event::Close(close(payload)?),
         }))
     }
+}
+
+/// The message at the start of `input` if it is whole, in one frame and not very long; and what
+/// follows. What it refuses may be right all the same.
+#[inline]
+fn whole(input: &[u8]) -> Option<(Data<'_>, &[u8])> {
+    let (first, len, rest) = match *input {
+        [first, len @ 0..=125, ref rest @ ..] => (first, usize::from(len), rest),
+        [first, 126, high, low, ref rest @ ..] => {
+            let len = usize::from(u16::from_be_bytes([high, low]));
+            (first, len, rest)
+        }
+        _ => return None,
+    };
+    let opcode = match first {
+        0x81 => Opcode::Text,
+        0x82 => Opcode::Binary,
+        _ => return None,
+    };
+    let is_shortest = len > 125 || rest.len() + 2 == input.len();
+    if rest.len() < len || !is_shortest {
+        return None;
+    }
+    let (piece, rest) = rest.split_at(len);
+    let data = Data {
+        opcode,
+        offset: 0,
+        piece,
+        last: true,
+    };
+    Some((data, rest))
 }
 
 /// The header at the start of `input`, and its length; `None` if it is not whole. What is wrong

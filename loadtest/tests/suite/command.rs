@@ -1,8 +1,12 @@
 //! The binary: flags, exit codes, JSON.
 
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
+use std::thread;
+use std::time::Duration;
 
 use loadtest::report::Report;
+use rustix::process::{Pid, Signal, kill_process};
+use rustix::thread::{CpuSet, sched_getcpu, sched_setaffinity};
 
 use super::server::{self, Server};
 
@@ -41,6 +45,56 @@ fn a_run_writes_its_json() {
     assert_eq!(report.connections.opened, 3);
     assert!(report.messages.received > 0);
     assert!(report.messages.bytes_per_second > report.messages.per_second * 1000.0);
+}
+
+/// A process that spins on one core.
+struct Spinner(std::process::Child);
+
+impl Spinner {
+    fn start(core: usize) -> Self {
+        let child = Command::new("sh")
+            .args(["-c", "while :; do :; done"])
+            .spawn()
+            .unwrap();
+        let mut set = CpuSet::new();
+        set.set(core);
+        sched_setaffinity(Pid::from_raw(child.id() as i32), &set).unwrap();
+        Self(child)
+    }
+}
+
+impl Drop for Spinner {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn a_client_that_is_kept_from_its_core_says_so() {
+    let server = Server::start(server::echo);
+    let core = sched_getcpu();
+    let _spinners = [core; 3].map(Spinner::start);
+    let pin = format!("--pin={core}");
+    let output = loadtest(&[
+        "echo",
+        &server.url(),
+        &pin,
+        "--connections=16",
+        "--in-flight=64",
+        "--duration=2s",
+        "--warmup=100ms",
+        "--grace=20s",
+        "--json=-",
+    ]);
+    let report: Report = serde_json::from_slice(&output.stdout).unwrap();
+    let bottleneck = report.client.bottleneck.unwrap();
+    assert!(bottleneck.contains("waited for a CPU"), "{bottleneck}");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        said.contains("WARNING: the client was the bottleneck"),
+        "{said}"
+    );
 }
 
 #[test]
@@ -93,4 +147,58 @@ fn what_cannot_run_is_exit_code_2() {
         assert_eq!(code, 2, "{args:?}: {said}");
         assert!(said.contains(why), "{args:?}: {said}");
     }
+}
+
+#[test]
+fn an_interrupted_run_still_reports() {
+    let server = Server::start(server::echo);
+    let child = Command::new(env!("CARGO_BIN_EXE_loadtest"))
+        .args([
+            "echo",
+            &server.url(),
+            "--duration=60s",
+            "--warmup=0",
+            "--json=-",
+        ])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // It measures long before; and if not, that is no other end.
+    thread::sleep(Duration::from_millis(700));
+    let pid = Pid::from_child(&child);
+    kill_process(pid, Signal::INT).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(said(&output).0, 0, "{output:?}");
+    let report: Report = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(report.details["interrupted"], 1.0);
+    assert!(report.messages.received > 0);
+    assert!(report.seconds < 30.0);
+}
+
+#[test]
+fn idle_tells_memory_before_and_after_an_echo() {
+    let server = Server::start(server::echo);
+    let url = server.url();
+    // Any process will do to see that it is looked at: this one has the server in it.
+    let pid = std::process::id().to_string();
+    let output = loadtest(&[
+        "idle",
+        &url,
+        "--connections=3",
+        "--hold=100ms",
+        "--echo-once",
+        "--server-pid",
+        &pid,
+        "--json=-",
+    ]);
+    assert_eq!(said(&output).0, 0, "{output:?}");
+    let report: Report = serde_json::from_slice(&output.stdout).unwrap();
+    assert!(
+        report
+            .details
+            .contains_key("memory_per_connection_before_echo")
+    );
+    assert!(report.server.unwrap().memory_per_connection.is_some());
+    assert_eq!(report.messages.received, 3);
 }

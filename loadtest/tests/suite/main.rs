@@ -4,5 +4,6 @@ mod command;
 mod faults;
 mod hostile;
 mod load;
+mod python;
 mod search;
 mod server;

@@ -39,6 +39,7 @@ impl World {
                 self.fault("a connection that has gone is kept");
             }
         }
+        charged += inspection.spares;
         if charged != inspection.memory {
             self.fault(format!("{charged} charged, {} held", inspection.memory));
         }
@@ -160,6 +161,9 @@ impl World {
                 let got = client.got_outside;
                 complaint = Some(format!("{got} of {outside} from handles heard"));
             }
+            if record.closing_outside.is_none() {
+                complaint = complaint.or(record.misses(&ledger.board));
+            }
         }
         if connection.outbox == 0 {
             let behind = ledger
@@ -264,6 +268,7 @@ impl World {
             Cause::Idle => timeouts.idle.is_some(),
             Cause::PongTimeout => timeouts.pong.is_some() && timeouts.ping_interval.is_some(),
             Cause::WriteTimeout => timeouts.write.is_some(),
+            Cause::SlowConsumer => self.has_topics,
             Cause::Shutdown => self.stopped.is_some(),
             Cause::EndOfStream => client.has_ended,
             // The worker took longer over its request than a handshake may take.
@@ -302,6 +307,7 @@ impl World {
             Some(Cause::Peer) => Some(vec![1000]),
             Some(Cause::Fault(fault)) => Some(vec![u16::from(fault.close_code())]),
             Some(Cause::Idle | Cause::Shutdown) => Some(vec![1001]),
+            Some(Cause::SlowConsumer) => Some(vec![1008]),
             Some(Cause::Handler) => {
                 let codes = record.closing.iter().chain(&record.closing_outside);
                 Some(codes.copied().collect())
@@ -317,6 +323,8 @@ impl World {
         match (&expected, code) {
             (Some(codes), Some(Some(code))) if codes.contains(&code) => {}
             (None, None) => {}
+            // Before its handler, or a deadline, had it end for another reason.
+            (_, Some(Some(1008))) if client.fell_behind && self.has_topics => {}
             // Its request took longer than a handshake may; its handler heard of it at the end.
             (_, None) if client.status.is_none() && self.config.timeouts.handshake.is_some() => {}
             // The end may be cut off after the Close frame was due by a deadline of its own.

@@ -209,6 +209,8 @@ pub(super) struct Client {
     pub(super) got: usize,
     pub(super) got_outside: usize,
     pub(super) close: Option<Option<CloseCode>>,
+    /// That was because of what was published.
+    pub(super) fell_behind: bool,
     pub(super) end: Option<End>,
     /// When it saw that.
     pub(super) ended_at: Option<Tick>,
@@ -251,6 +253,7 @@ impl Client {
             got: 0,
             got_outside: 0,
             close: None,
+            fell_behind: false,
             end: None,
             ended_at: None,
             is_torn: false,
@@ -609,6 +612,16 @@ impl Client {
 
     fn answer(&mut self, kind: MessageKind, payload: &[u8]) {
         let number = self.number;
+        // Everything else begins with the number of a connection.
+        if payload.first() == Some(&b'P') {
+            let head = String::from_utf8_lossy(&payload[..payload.len().min(10)]);
+            self.note(|| format!("hears {head}"));
+            let fault = self.ledgers.lock().hears(number, self.got, payload);
+            if let Some(fault) = fault {
+                self.fault(fault);
+            }
+            return;
+        }
         let (next, outside) = {
             let ledger = self.ledgers.lock();
             let record = &ledger.records[number];
@@ -644,7 +657,9 @@ impl Client {
             let ledger = self.ledgers.lock();
             ledger.records[self.number].queued.len() - self.got
         };
-        if left > 0 {
+        // What waits for a slow consumer is dropped.
+        self.fell_behind = frame.reason == "slow consumer";
+        if left > 0 && !self.fell_behind {
             self.fault(format_args!("{left} messages were not sent before Close"));
         }
         self.cover("Close frames");

@@ -7,7 +7,9 @@ use bytes::Bytes;
 
 use super::ledger::{Author, Item, Ledgers};
 use super::rng::Rng;
-use crate::{CloseReason, Handler, Message, MessageKind, Peer, Refusal, Request, Sent, Upgrade};
+use crate::{
+    CloseReason, Handler, Message, MessageKind, Peer, Refusal, Request, Sent, Subscription, Upgrade,
+};
 
 /// What a handler answers a message with.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -147,6 +149,7 @@ pub(super) fn upgrade(ledgers: &Ledgers, request: &Request<'_>) -> Result<Upgrad
         ledgers: ledgers.clone(),
         left: plan.budget,
         timers: plan.timers,
+        topics: Rng::new(!plan.seed),
         plan,
         rng,
         counts: [0; 5],
@@ -154,9 +157,9 @@ pub(super) fn upgrade(ledgers: &Ledgers, request: &Request<'_>) -> Result<Upgrad
     }))
 }
 
-struct Actor {
-    connection: usize,
-    ledgers: Ledgers,
+pub(super) struct Actor {
+    pub(super) connection: usize,
+    pub(super) ledgers: Ledgers,
     plan: Plan,
     rng: Rng,
     /// Events so far, by moment.
@@ -164,10 +167,12 @@ struct Actor {
     left: usize,
     timers: usize,
     made: u32,
+    /// Decides about topics, and about nothing else.
+    pub(super) topics: Rng,
 }
 
 impl Actor {
-    fn send(&mut self, peer: &mut Peer<'_>, item: Item) -> Sent {
+    pub(super) fn send(&mut self, peer: &mut Peer<'_>, item: Item) -> Sent {
         let payload = item.payload(self.connection);
         let sent = match (item.kind, self.rng.below(3)) {
             (MessageKind::Text, 0) => peer.send(String::from_utf8(payload).expect("text")),
@@ -206,7 +211,7 @@ impl Actor {
     }
 
     /// A message of the handler's own; `None` once it has made enough.
-    fn make(&mut self) -> Option<Item> {
+    pub(super) fn make(&mut self) -> Option<Item> {
         self.left = self.left.checked_sub(1)?;
         self.made += 1;
         Some(Item {
@@ -245,6 +250,7 @@ impl Actor {
 
     /// After every event: shares, sets timers, closes and panics as planned.
     fn finish(&mut self, peer: &mut Peer<'_>, moment: Moment) {
+        self.gossip(peer);
         let connection = self.connection;
         let count = &mut self.counts[moment as usize - 1];
         let nth = *count;
@@ -378,6 +384,11 @@ impl Handler for Actor {
             self.stream(peer);
         }
         self.finish(peer, Moment::Drain);
+    }
+
+    fn on_subscribed(&mut self, peer: &mut Peer<'_>, subscription: &Subscription) {
+        self.told(peer, subscription);
+        self.gossip(peer);
     }
 
     fn on_close(&mut self, peer: &mut Peer<'_>, reason: &CloseReason) {

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::handlers::Plan;
+use super::topics::{Board, Session};
 use crate::connection::Tick;
 use crate::{Cause, CloseCode, CloseReason, MessageKind, PeerHandle};
 
@@ -100,6 +101,8 @@ pub(super) struct Record {
     /// When the timer was set and how long it runs; then when the reactor surely knew.
     pub(super) timer: Option<(Tick, u32, Option<Tick>)>,
     pub(super) name: Option<String>,
+    /// Subscriptions, in the order in which they began.
+    pub(super) sessions: Vec<Session>,
 }
 
 impl Record {
@@ -117,6 +120,7 @@ pub(super) struct Ledger {
     pub(super) now: Tick,
     pub(super) records: Vec<Record>,
     pub(super) handles: Vec<(usize, PeerHandle)>,
+    pub(super) board: Board,
     pub(super) faults: Vec<String>,
     pub(super) coverage: Coverage,
     pub(super) trace: Option<Vec<String>>,
@@ -160,6 +164,7 @@ impl Ledger {
             Cause::Idle => "idle timeout",
             Cause::PongTimeout => "pong timeout",
             Cause::WriteTimeout => "write timeout",
+            Cause::SlowConsumer => "slow consumer",
             Cause::Shutdown => "shutdown",
             Cause::EndOfStream => "end of stream",
             Cause::Lost(_) => "lost",

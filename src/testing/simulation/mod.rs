@@ -15,6 +15,7 @@ mod clients;
 mod handlers;
 mod ledger;
 mod rng;
+mod topics;
 mod world;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -43,6 +44,7 @@ const EXPECTED: &[&str] = &[
     "closed by the peer",
     "closes",
     "closes of handles",
+    "deliveries",
     "drains",
     "early messages",
     "echoes",
@@ -66,12 +68,20 @@ const EXPECTED: &[&str] = &[
     "pong timeout",
     "pongs",
     "protocol fault",
+    "publications",
+    "publications that did not fit",
     "refusals",
+    "replays",
+    "replays that are lost",
     "resets",
     "rests",
     "rests with a stuck worker",
     "sends of handles",
     "shutdown",
+    "slow consumer",
+    "subscriptions",
+    "subscriptions again",
+    "subscriptions that end",
     "timers",
     "turns with a full worker",
     "write timeout",

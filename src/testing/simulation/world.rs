@@ -10,9 +10,10 @@ use super::clients::{Client, Habits};
 use super::handlers::{Plan, upgrade};
 use super::ledger::{Author, Coverage, Item, Ledger, Ledgers, Record};
 use super::rng::Rng;
+use super::topics::publish;
 use crate::connection::{Tick, ticks};
 use crate::reactor::Next;
-use crate::server::App;
+use crate::server::{App, hub};
 use crate::testing::engine::Engine;
 use crate::testing::network::{Call, Fate};
 use crate::{Config, MessageKind, SendError};
@@ -44,6 +45,9 @@ pub(super) struct World {
     heavy: bool,
     /// Turns that nothing called for happen.
     spurious: bool,
+    /// Whether handlers use topics.
+    pub(super) has_topics: bool,
+    topics: Rng,
     pub(super) ledgers: Ledgers,
     pub(super) stopped: Option<Tick>,
     steps: usize,
@@ -149,14 +153,21 @@ impl World {
     fn new(seed: u64, trace: bool) -> Self {
         let mut rng = Rng::new(seed);
         let heavy = rng.one_in(16);
-        let config = configuration(&mut rng, heavy);
+        let mut config = configuration(&mut rng, heavy);
+        // Drawn apart, so that the rest of what a seed means is what it was.
+        let mut topics = Rng::new(!seed);
+        let has_topics = topics.one_in(2);
+        config.limits.history = topics.pick(&[0, 2, 100]);
+        config.limits.topic_log = topics.pick(&[1, 3_000, 16 << 20]);
         let ledgers = Ledgers::default();
         let mut app = App::new(&config).expect("a configuration that can hold");
         let shared = ledgers.clone();
         app.route("/".into(), move |request| upgrade(&shared, request));
         // Near its wrap-around the clock has to work as well.
         let now = Tick(rng.pick(&[0, 1_000, u32::MAX - 5_000]));
-        let engine = Engine::new(&config, Arc::new(app), now);
+        let hub = hub(&config);
+        hub.set_history("relay/".into(), 0);
+        let engine = Engine::new(&config, Arc::new(app), hub, now);
         let engine = engine.expect("a configuration that can hold");
         let reactors = config.reactors;
         for reactor in 0..reactors {
@@ -167,6 +178,8 @@ impl World {
         {
             let mut ledger = ledgers.lock();
             ledger.now = now;
+            ledger.board.is_on = has_topics;
+            ledger.board.remembers = config.limits.history > 0;
             ledger.trace = trace.then(Vec::new);
             ledger.note(|| format!("{config:?}"));
         }
@@ -187,6 +200,8 @@ impl World {
             },
             heavy,
             spurious: rng.one_in(8),
+            has_topics,
+            topics,
             config,
             engine,
             now,
@@ -264,6 +279,13 @@ impl World {
     /// Something happens.
     fn step(&mut self) {
         self.steps += 1;
+        if self.has_topics && self.topics.one_in(15) {
+            let server = self.engine.handle();
+            let mut ledger = self.ledgers.lock();
+            publish(&mut ledger, &mut self.topics, |topic, text| {
+                server.publish(topic, text)
+            });
+        }
         match self.rng.below(100) {
             0..35 => {
                 let reactor = self.rng.below(self.loops.len());

@@ -1,6 +1,7 @@
 //! An echo server on tokio-tungstenite.
 
 use std::io;
+use std::num::NonZeroUsize;
 
 use clap::{Parser, ValueEnum};
 use futures_util::{FutureExt, SinkExt, StreamExt};
@@ -18,6 +19,9 @@ struct Flags {
     /// When answers are written
     #[arg(long, value_enum, default_value_t = Mode::Idiomatic)]
     mode: Mode,
+    /// Bytes of each connection's read buffer instead of the library's default, 128 KiB
+    #[arg(long, value_name = "BYTES")]
+    read_buffer: Option<NonZeroUsize>,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -32,16 +36,19 @@ fn main() -> io::Result<()> {
     let flags = Flags::parse();
     runtime::serve(flags.options, move |stream| async move {
         // A connection that fails ends; the others go on.
-        drop(serve(stream, flags.mode).await);
+        drop(serve(stream, flags).await);
     })
 }
 
-async fn serve(stream: TcpStream, mode: Mode) -> Result<(), Error> {
-    let config = WebSocketConfig::default()
+async fn serve(stream: TcpStream, flags: Flags) -> Result<(), Error> {
+    let mut config = WebSocketConfig::default()
         .max_frame_size(Some(MAX_MESSAGE))
         .max_message_size(Some(MAX_MESSAGE));
+    if let Some(bytes) = flags.read_buffer {
+        config = config.read_buffer_size(bytes.get());
+    }
     let socket = accept_async_with_config(stream, Some(config)).await?;
-    match mode {
+    match flags.mode {
         Mode::Idiomatic => one_by_one(socket).await,
         Mode::Batched => batched(socket).await,
     }

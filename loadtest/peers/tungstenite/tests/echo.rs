@@ -19,6 +19,13 @@ fn echoes_in_batches() {
 }
 
 #[test]
+fn echoes_with_a_small_read_buffer() {
+    let mut command = start("batched", "1");
+    command.args(["--read-buffer", "16384"]);
+    smoke::check(command);
+}
+
+#[test]
 fn echoes_on_two_threads() {
     smoke::check(start("idiomatic", "2"));
     smoke::check(start("batched", "2"));

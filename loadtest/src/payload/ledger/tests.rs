@@ -4,15 +4,16 @@ use crate::wire::Opcode;
 const CONNECTION: u32 = 7;
 
 fn payload(pattern: &Pattern, connection: u32, sequence: u32) -> Vec<u8> {
-    let mut payload = pattern.prefix(connection, sequence)[..pattern.prefix_len()].to_vec();
-    payload.extend_from_slice(pattern.body(connection, sequence));
+    let cursor = pattern.cursor(connection, sequence);
+    let mut payload = pattern.prefix(cursor);
+    payload.extend_from_slice(pattern.body(cursor));
     payload
 }
 
 /// A ledger that has sent so many messages.
-fn sent(count: u32) -> Ledger {
-    let mut ledger = Ledger::new(CONNECTION);
-    ledger.begin(count);
+fn sent(count: u32, pattern: &Pattern) -> Ledger {
+    let mut ledger = Ledger::new(CONNECTION, pattern);
+    ledger.begin(count, pattern.cursor(CONNECTION, count));
     ledger
 }
 
@@ -23,6 +24,9 @@ fn whole(ledger: &mut Ledger, pattern: &Pattern, payload: &[u8]) -> Verdict {
         piece: payload,
         last: true,
     };
+    if ledger.receive_next(pattern, &data) {
+        return Verdict::Right;
+    }
     ledger.receive(pattern, &data).expect("it is whole")
 }
 
@@ -36,6 +40,7 @@ fn pieces(ledger: &mut Ledger, pattern: &Pattern, payload: &[u8], size: usize) -
             piece,
             last: false,
         };
+        assert!(!ledger.receive_next(pattern, &data));
         assert_eq!(ledger.receive(pattern, &data), None);
         offset += piece.len() as u64;
     }
@@ -45,19 +50,22 @@ fn pieces(ledger: &mut Ledger, pattern: &Pattern, payload: &[u8], size: usize) -
         piece: &[],
         last: true,
     };
+    if ledger.receive_next(pattern, &data) {
+        return Verdict::Right;
+    }
     ledger.receive(pattern, &data).expect("it is whole")
 }
 
 /// What comes of echoes in this order, whole and in pieces, and how many are lost.
 fn order(len: usize, text: bool, count: u32, echoes: &[u32]) -> (Vec<Verdict>, u64) {
     let pattern = Pattern::new(len, text);
-    let mut ledger = sent(count);
+    let mut ledger = sent(count, &pattern);
     let verdicts: Vec<_> = echoes
         .iter()
         .map(|&i| whole(&mut ledger, &pattern, &payload(&pattern, CONNECTION, i)))
         .collect();
     for size in [1, 3, 100] {
-        let mut ledger = sent(count);
+        let mut ledger = sent(count, &pattern);
         for (&i, verdict) in echoes.iter().zip(&verdicts) {
             let payload = payload(&pattern, CONNECTION, i);
             assert_eq!(pieces(&mut ledger, &pattern, &payload, size), *verdict);
@@ -125,12 +133,12 @@ fn every_wrong_byte_is_found() {
             let mut wrong = right.clone();
             wrong[i] ^= 1;
             for size in [1, 5, 40] {
-                let mut ledger = sent(1);
+                let mut ledger = sent(1, &pattern);
                 let verdict = pieces(&mut ledger, &pattern, &wrong, size);
                 assert!(matches!(verdict, Corrupted(_)), "{i}: {verdict:?}");
                 assert_eq!(ledger.lost(), 0);
             }
-            let verdict = whole(&mut sent(1), &pattern, &wrong);
+            let verdict = whole(&mut sent(1, &pattern), &pattern, &wrong);
             assert!(matches!(verdict, Corrupted(_)), "{i}: {verdict:?}");
         }
     }
@@ -142,14 +150,23 @@ fn swapped_and_shifted_bytes_are_found() {
     let right = payload(&pattern, CONNECTION, 0);
     let mut swapped = right.clone();
     swapped[20..60].rotate_left(20);
-    assert_eq!(whole(&mut sent(1), &pattern, &swapped), Corrupted(Content));
+    assert_eq!(
+        whole(&mut sent(1, &pattern), &pattern, &swapped),
+        Corrupted(Content)
+    );
     let mut shifted = right.clone();
     shifted[16..].rotate_left(4);
-    assert_eq!(whole(&mut sent(1), &pattern, &shifted), Corrupted(Content));
+    assert_eq!(
+        whole(&mut sent(1, &pattern), &pattern, &shifted),
+        Corrupted(Content)
+    );
     // The tail of another message.
     let mut mixed = right;
     mixed[40..].copy_from_slice(&payload(&pattern, CONNECTION, 1)[40..]);
-    assert_eq!(whole(&mut sent(2), &pattern, &mixed), Corrupted(Content));
+    assert_eq!(
+        whole(&mut sent(2, &pattern), &pattern, &mixed),
+        Corrupted(Content)
+    );
 }
 
 #[test]
@@ -158,11 +175,11 @@ fn a_stranger_is_found() {
         let pattern = Pattern::new(len, text);
         let strange = payload(&pattern, CONNECTION + 1, 0);
         assert_eq!(
-            whole(&mut sent(1), &pattern, &strange),
+            whole(&mut sent(1, &pattern), &pattern, &strange),
             Corrupted(Connection)
         );
         assert_eq!(
-            pieces(&mut sent(1), &pattern, &strange, 1),
+            pieces(&mut sent(1, &pattern), &pattern, &strange, 1),
             Corrupted(Connection)
         );
     }
@@ -176,10 +193,13 @@ fn another_length_is_found() {
         long.push(b'x');
         for wrong in [&long[..], &long[..len - 1], &[]] {
             for size in [1, 100] {
-                let verdict = pieces(&mut sent(1), &pattern, wrong, size);
+                let verdict = pieces(&mut sent(1, &pattern), &pattern, wrong, size);
                 assert_eq!(verdict, Corrupted(Length));
             }
-            assert_eq!(whole(&mut sent(1), &pattern, wrong), Corrupted(Length));
+            assert_eq!(
+                whole(&mut sent(1, &pattern), &pattern, wrong),
+                Corrupted(Length)
+            );
         }
     }
 }
@@ -193,13 +213,16 @@ fn another_type_is_found() {
         piece: &payload(&pattern, CONNECTION, 0),
         last: true,
     };
-    assert_eq!(sent(1).receive(&pattern, &data), Some(Corrupted(Type)));
+    assert_eq!(
+        sent(1, &pattern).receive(&pattern, &data),
+        Some(Corrupted(Type))
+    );
 }
 
 #[test]
 fn skipped_ones_are_bounded() {
     let pattern = Pattern::new(32, true);
-    let mut ledger = sent(5000);
+    let mut ledger = sent(5000, &pattern);
     let late = payload(&pattern, CONNECTION, 4999);
     assert_eq!(whole(&mut ledger, &pattern, &late), Right);
     assert_eq!(ledger.skipped.len(), MOST_SKIPPED);

@@ -181,6 +181,7 @@ impl Scenario for Hostile {
     type Local = Attacker;
 
     const STAYS: bool = false;
+    const ECHOES: bool = false;
     /// A pong would be part of the frame that an attacker does not complete.
     const ANSWERS_PINGS: bool = false;
 

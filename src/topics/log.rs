@@ -1,0 +1,158 @@
+//! The publications of a topic that somebody may still want.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use super::{Frame, Offset, Publication, Since};
+
+struct Entry {
+    frame: Frame,
+    /// Bytes of all publications up to this one.
+    end: u64,
+}
+
+/// Publications with consecutive numbers: the history, and what readers have not taken yet.
+pub(super) struct Log {
+    epoch: u64,
+    /// The number of the next publication.
+    next: u64,
+    entries: VecDeque<Entry>,
+    /// Bytes of all publications there ever were.
+    total: u64,
+    /// The number of the oldest publication in the history; `next` if it is empty.
+    window: u64,
+    /// The history, once somebody has asked for it.
+    snapshot: Option<Arc<[Publication]>>,
+    /// Most publications in the history, and most bytes.
+    keep: (usize, usize),
+}
+
+impl Log {
+    pub(super) fn new(epoch: u64, keep: (usize, usize)) -> Self {
+        Self {
+            epoch,
+            next: 1,
+            entries: VecDeque::new(),
+            total: 0,
+            window: 1,
+            snapshot: None,
+            keep,
+        }
+    }
+
+    pub(super) fn next(&self) -> u64 {
+        self.next
+    }
+
+    /// The last publication.
+    pub(super) fn offset(&self) -> Offset {
+        Offset {
+            epoch: self.epoch,
+            number: self.next - 1,
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// The number of the oldest publication there is.
+    fn first(&self) -> u64 {
+        self.next - self.entries.len() as u64
+    }
+
+    fn entry(&self, number: u64) -> &Entry {
+        &self.entries[(number - self.first()) as usize]
+    }
+
+    /// Bytes from this publication on.
+    pub(super) fn bytes_from(&self, number: u64) -> u64 {
+        if number >= self.next {
+            return 0;
+        }
+        let entry = self.entry(number);
+        self.total - (entry.end - entry.frame.len() as u64)
+    }
+
+    /// Appends a publication. `needed` is the oldest that some reader has not taken.
+    pub(super) fn push(&mut self, frame: Frame, needed: u64) -> Offset {
+        self.total += frame.len() as u64;
+        let end = self.total;
+        self.entries.push_back(Entry { frame, end });
+        self.next += 1;
+        self.snapshot = None;
+        let (messages, bytes) = self.keep;
+        while self.next - self.window > messages as u64
+            || self.bytes_from(self.window) > bytes as u64
+        {
+            self.window += 1;
+        }
+        self.trim(needed);
+        self.offset()
+    }
+
+    /// Forgets what is neither history nor needed by a reader.
+    pub(super) fn trim(&mut self, needed: u64) {
+        let oldest = self.window.min(needed);
+        while self.first() < oldest && !self.entries.is_empty() {
+            self.entries.pop_front();
+        }
+    }
+
+    /// Appends frames from `number` on to `batch`: at most up to `end`, as many frames and, beyond
+    /// the first, as many bytes as asked for. Says how many.
+    pub(super) fn read(
+        &self,
+        number: u64,
+        end: u64,
+        (frames, bytes): (usize, usize),
+        batch: &mut Vec<Frame>,
+    ) -> u64 {
+        let end = end.min(self.next).min(number + frames as u64);
+        let mut room = bytes;
+        let mut at = number;
+        while at < end {
+            let frame = &self.entry(at).frame;
+            if at > number && frame.len() > room {
+                break;
+            }
+            room = room.saturating_sub(frame.len());
+            batch.push(frame.clone());
+            at += 1;
+        }
+        at - number
+    }
+
+    /// The replay for a new subscriber and where it begins; `None` if it would not be whole.
+    pub(super) fn replay(&mut self, since: Since) -> Option<(Arc<[Publication]>, usize)> {
+        match since {
+            Since::New => Some((Arc::default(), 0)),
+            Since::History => Some((self.snapshot(), 0)),
+            Since::After(Offset { epoch, number }) => {
+                let known = epoch == self.epoch && number < self.next;
+                let skip = number.wrapping_add(1).checked_sub(self.window);
+                let skip = skip.filter(|_| known)?;
+                if number + 1 == self.next {
+                    return Some((Arc::default(), 0));
+                }
+                Some((self.snapshot(), skip as usize))
+            }
+        }
+    }
+
+    fn snapshot(&mut self) -> Arc<[Publication]> {
+        if let Some(snapshot) = &self.snapshot {
+            return Arc::clone(snapshot);
+        }
+        let publication = |number| Publication {
+            offset: Offset {
+                epoch: self.epoch,
+                number,
+            },
+            frame: self.entry(number).frame.clone(),
+        };
+        let snapshot: Arc<[Publication]> = (self.window..self.next).map(publication).collect();
+        self.snapshot = Some(Arc::clone(&snapshot));
+        snapshot
+    }
+}

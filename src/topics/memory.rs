@@ -1,0 +1,175 @@
+//! The hub of one process.
+
+use std::collections::HashMap;
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock, Weak};
+
+use super::{Frame, Hub, MAX_NAME, Member, Offset, PublishError, Since, SubscribeError, Topic};
+
+/// Of so many topics one is given up, when there is no room for another.
+const GIVE_UP: usize = 16;
+
+/// What topics may hold.
+#[derive(Clone, Debug)]
+pub(crate) struct TopicLimits {
+    /// Topics at once.
+    pub(crate) topics: usize,
+    /// Publications in the history of a topic.
+    pub(crate) history: usize,
+    /// Bytes of them, frame headers included.
+    pub(crate) history_bytes: usize,
+    /// Bytes of a topic that a reactor may be behind by.
+    pub(crate) log: usize,
+}
+
+struct Named {
+    topic: Arc<Topic>,
+    /// When it was last used, by the count of uses.
+    used: AtomicU64,
+}
+
+/// All topics of one server, in memory.
+pub(crate) struct Memory {
+    limits: TopicLimits,
+    /// Publications in the history of topics whose names begin so; the longest match counts.
+    prefixes: RwLock<Vec<(String, usize)>>,
+    topics: RwLock<HashMap<Arc<str>, Named>>,
+    uses: AtomicU64,
+    me: Weak<Memory>,
+}
+
+impl Memory {
+    pub(crate) fn new(limits: TopicLimits) -> Arc<Self> {
+        Arc::new_cyclic(|me| Self {
+            limits,
+            prefixes: RwLock::default(),
+            topics: RwLock::default(),
+            uses: AtomicU64::new(0),
+            me: Weak::clone(me),
+        })
+    }
+
+    /// Topics that are made from now on with names that begin so remember so many publications.
+    pub(crate) fn set_history(&self, prefix: String, messages: usize) {
+        let prefixes = self.prefixes.write();
+        let mut prefixes = prefixes.unwrap_or_else(PoisonError::into_inner);
+        prefixes.retain(|(known, _)| *known != prefix);
+        prefixes.push((prefix, messages));
+    }
+
+    fn history_of(&self, name: &str) -> usize {
+        let prefixes = self.prefixes.read();
+        let prefixes = prefixes.unwrap_or_else(PoisonError::into_inner);
+        let matching = prefixes.iter().filter(|it| name.starts_with(&it.0));
+        let longest = matching.max_by_key(|(prefix, _)| prefix.len());
+        longest.map_or(self.limits.history, |&(_, messages)| messages)
+    }
+
+    /// The topic with this name, which may have to be made; `None` if there is no room.
+    fn topic(&self, name: &str) -> Option<Arc<Topic>> {
+        let now = self.uses.fetch_add(1, Ordering::Relaxed);
+        let topics = self.topics.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(named) = topics.get(name) {
+            named.used.store(now, Ordering::Relaxed);
+            return Some(Arc::clone(&named.topic));
+        }
+        drop(topics);
+        let mut topics = self.topics.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(named) = topics.get(name) {
+            return Some(Arc::clone(&named.topic));
+        }
+        if topics.len() >= self.limits.topics {
+            give_up(&mut topics);
+        }
+        if topics.len() >= self.limits.topics {
+            return None;
+        }
+        let name: Arc<str> = name.into();
+        let topic = Arc::new(Topic::new(
+            Arc::clone(&name),
+            self.me.clone(),
+            RandomState::new().hash_one(now),
+            (self.history_of(&name), self.limits.history_bytes),
+            self.limits.log,
+        ));
+        let named = Named {
+            topic: Arc::clone(&topic),
+            used: AtomicU64::new(now),
+        };
+        topics.insert(name, named);
+        Some(topic)
+    }
+
+    /// The topic with this name.
+    #[cfg(test)]
+    pub(crate) fn topic_of(&self, name: &str) -> Arc<Topic> {
+        self.topic(name).expect("room")
+    }
+
+    #[cfg(all(test, not(loom)))]
+    pub(super) fn len(&self) -> usize {
+        self.topics.read().unwrap().len()
+    }
+}
+
+/// Forgets topics without subscribers, those first that have not been used for longest.
+fn give_up(topics: &mut HashMap<Arc<str>, Named>) {
+    let idle = topics.iter().filter(|(_, named)| named.topic.is_idle());
+    let used = |named: &Named| named.used.load(Ordering::Relaxed);
+    let mut idle: Vec<(u64, Arc<str>)> = idle
+        .map(|(name, named)| (used(named), Arc::clone(name)))
+        .collect();
+    idle.sort_unstable_by_key(|&(used, _)| used);
+    for (_, name) in idle.into_iter().take(1 + topics.len() / GIVE_UP) {
+        // Whoever has found it before may just be subscribing.
+        if topics.get(&name).is_some_and(|it| it.topic.remove(true)) {
+            topics.remove(&name);
+        }
+    }
+}
+
+fn is_name(name: &str) -> bool {
+    (1..=MAX_NAME).contains(&name.len())
+}
+
+impl Hub for Memory {
+    fn publish(&self, topic: &str, frame: Frame) -> Result<Offset, PublishError> {
+        if !is_name(topic) {
+            return Err(PublishError::Name);
+        }
+        loop {
+            let topic = self.topic(topic).ok_or(PublishError::Topics)?;
+            // A topic that was removed meanwhile is made anew.
+            if let Some(published) = topic.publish(frame.clone()) {
+                return published.map_err(|()| PublishError::Full);
+            }
+        }
+    }
+
+    fn subscribe(
+        &self,
+        topic: &str,
+        since: Since,
+        member: Member<'_>,
+    ) -> Result<(Arc<Topic>, u32), SubscribeError> {
+        if !is_name(topic) {
+            return Err(SubscribeError::Name);
+        }
+        loop {
+            let topic = self.topic(topic).ok_or(SubscribeError::Topics)?;
+            if let Some(ticket) = topic.join(since, member) {
+                return Ok((topic, ticket));
+            }
+        }
+    }
+
+    fn abandoned(&self, topic: &Topic) {
+        let mut topics = self.topics.write().unwrap_or_else(PoisonError::into_inner);
+        let known = topics.get(topic.name());
+        if known.is_some_and(|named| std::ptr::eq(&*named.topic, topic)) && topic.remove(false) {
+            topics.remove(topic.name());
+        }
+    }
+}

@@ -1,0 +1,263 @@
+//! One topic: its log, and the reactors that read it.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use super::log::Log;
+use super::{Frame, Hub, Offset, Since, Subscription};
+use crate::transport::Token;
+
+/// Publications one reader may be behind by, besides the limit in bytes.
+const MAX_BEHIND: u64 = 64 * 1024;
+
+/// The way to a reactor: it is told that a topic has news, and comes to take them.
+pub(crate) trait Mailbox: Send + Sync {
+    /// Never blocks; called at most once until the topic was taken from. False if the reactor
+    /// has ended.
+    fn news(&self, topic: Arc<Topic>) -> bool;
+}
+
+/// A connection that is to be subscribed, or no longer.
+#[derive(Clone, Copy)]
+pub(crate) struct Member<'a> {
+    pub(crate) mailbox: &'a Weak<dyn Mailbox>,
+    pub(crate) token: Token,
+}
+
+/// What happened to the subscribers of one reader, between two publications.
+#[derive(Debug)]
+pub(crate) enum Change {
+    Join(Box<Subscription>),
+    Leave(Token),
+}
+
+/// A reactor with subscribers.
+struct Reader {
+    mailbox: Weak<dyn Mailbox>,
+    /// The number of the first publication it has not taken.
+    cursor: u64,
+    /// It was told of news and has not taken all of them yet.
+    signalled: bool,
+    /// With the number of the publication that each comes before.
+    changes: VecDeque<(u64, Change)>,
+}
+
+struct State {
+    log: Log,
+    readers: Vec<Reader>,
+    tickets: u32,
+    /// The hub has forgotten it; another topic may have its name by now.
+    removed: bool,
+}
+
+impl State {
+    /// The oldest publication that some reader has not taken.
+    fn needed(&self) -> u64 {
+        let cursors = self.readers.iter().map(|reader| reader.cursor);
+        cursors.min().unwrap_or(u64::MAX)
+    }
+
+    fn reader(&mut self, mailbox: &Weak<dyn Mailbox>) -> Option<usize> {
+        let is_its = |reader: &Reader| Weak::ptr_eq(&reader.mailbox, mailbox);
+        self.readers.iter().position(is_its)
+    }
+}
+
+pub(crate) struct Topic {
+    name: Arc<str>,
+    hub: Weak<dyn Hub>,
+    /// Bytes a reader may be behind by. One publication is always accepted.
+    max_behind: u64,
+    state: Mutex<State>,
+}
+
+impl Topic {
+    pub(super) fn new(
+        name: Arc<str>,
+        hub: Weak<dyn Hub>,
+        epoch: u64,
+        keep: (usize, usize),
+        max_behind: usize,
+    ) -> Self {
+        Self {
+            name,
+            hub,
+            max_behind: max_behind as u64,
+            state: Mutex::new(State {
+                log: Log::new(epoch, keep),
+                readers: Vec::new(),
+                tickets: 0,
+                removed: false,
+            }),
+        }
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Appends a publication and tells every reader that has not been told yet. `None` if the
+    /// topic has been removed.
+    pub(super) fn publish(self: &Arc<Self>, frame: Frame) -> Option<Result<Offset, ()>> {
+        let mut state = self.state();
+        if state.removed {
+            return None;
+        }
+        let needed = state.needed();
+        let behind = state.log.bytes_from(needed);
+        let count = state.log.next().saturating_sub(needed);
+        if behind > 0 && (behind + frame.len() as u64 > self.max_behind || count >= MAX_BEHIND) {
+            return Some(Err(()));
+        }
+        let offset = state.log.push(frame, needed);
+        state.readers.retain_mut(|reader| self.signal(reader));
+        Some(Ok(offset))
+    }
+
+    /// Tells a reader of news, unless it has been told. False if it has ended.
+    fn signal(self: &Arc<Self>, reader: &mut Reader) -> bool {
+        if !reader.signalled {
+            let mailbox = reader.mailbox.upgrade();
+            reader.signalled = mailbox.is_some_and(|mailbox| mailbox.news(Arc::clone(self)));
+        }
+        reader.signalled
+    }
+
+    /// Adds a subscriber between the last publication and the next. `None` if the topic has been
+    /// removed.
+    pub(super) fn join(self: &Arc<Self>, since: Since, member: Member<'_>) -> Option<u32> {
+        let mut state = self.state();
+        if state.removed {
+            return None;
+        }
+        state.tickets = state.tickets.wrapping_add(1);
+        let ticket = state.tickets;
+        let replay = state.log.replay(since);
+        let recovered = replay.is_some();
+        let (replay, start) = replay.unwrap_or_default();
+        let subscription = Subscription {
+            topic: Arc::clone(self),
+            token: member.token,
+            ticket,
+            offset: state.log.offset(),
+            replay,
+            start,
+            recovered,
+        };
+        let next = state.log.next();
+        let at = state.reader(member.mailbox).unwrap_or_else(|| {
+            state.readers.push(Reader {
+                mailbox: Weak::clone(member.mailbox),
+                cursor: next,
+                signalled: false,
+                changes: VecDeque::new(),
+            });
+            state.readers.len() - 1
+        });
+        let reader = &mut state.readers[at];
+        let change = Change::Join(Box::new(subscription));
+        reader.changes.push_back((next, change));
+        if !self.signal(reader) {
+            state.readers.swap_remove(at);
+        }
+        Some(ticket)
+    }
+
+    /// Ends a subscription.
+    pub(crate) fn leave(self: &Arc<Self>, member: Member<'_>) {
+        let mut state = self.state();
+        let next = state.log.next();
+        if let Some(at) = state.reader(member.mailbox) {
+            let reader = &mut state.readers[at];
+            let change = Change::Leave(member.token);
+            reader.changes.push_back((next, change));
+            if !self.signal(reader) {
+                state.readers.swap_remove(at);
+            }
+        }
+    }
+
+    /// Takes what comes next for one reader: first the changes before the next publication, then
+    /// publications up to the next change. At most `most` changes and frames, and as many bytes.
+    /// Says whether there is more; if there is not, the reader will be told when there is.
+    pub(crate) fn take(
+        &self,
+        mailbox: &Weak<dyn Mailbox>,
+        most: (usize, usize),
+        changes: &mut Vec<Change>,
+        batch: &mut Vec<Frame>,
+    ) -> bool {
+        let mut state = self.state();
+        let Some(at) = state.reader(mailbox) else {
+            return false;
+        };
+        let State { log, readers, .. } = &mut *state;
+        let reader = &mut readers[at];
+        while changes.len() < most.0
+            && let Some((before, _)) = reader.changes.front()
+            && *before == reader.cursor
+        {
+            changes.extend(reader.changes.pop_front().map(|(_, change)| change));
+        }
+        let end = reader.changes.front().map_or(u64::MAX, |(at, _)| *at);
+        reader.cursor += log.read(reader.cursor, end, most, batch);
+        let more = reader.cursor < log.next() || !reader.changes.is_empty();
+        reader.signalled = more;
+        let needed = state.needed();
+        state.log.trim(needed);
+        more
+    }
+
+    /// Ends the reading of a reactor without subscribers, unless there are new ones and it is not
+    /// `over`. Says whether it did.
+    pub(crate) fn retire(&self, mailbox: &Weak<dyn Mailbox>, over: bool) -> bool {
+        let mut state = self.state();
+        if let Some(at) = state.reader(mailbox) {
+            let joins = |(_, change): &(u64, Change)| matches!(change, Change::Join(_));
+            if !over && state.readers[at].changes.iter().any(joins) {
+                return false;
+            }
+            state.readers.swap_remove(at);
+            let needed = state.needed();
+            state.log.trim(needed);
+        }
+        let abandoned = state.readers.is_empty() && state.log.is_empty();
+        drop(state);
+        if abandoned && let Some(hub) = self.hub.upgrade() {
+            hub.abandoned(self);
+        }
+        true
+    }
+
+    /// Whether nobody subscribes, as far as is known.
+    pub(super) fn is_idle(&self) -> bool {
+        self.state().readers.is_empty()
+    }
+
+    /// Removes the topic unless somebody subscribes or, if that counts, it has a history. Says
+    /// whether it is removed.
+    pub(super) fn remove(&self, even_with_history: bool) -> bool {
+        let mut state = self.state();
+        if state.readers.is_empty() && (even_with_history || state.log.is_empty()) {
+            state.removed = true;
+        }
+        state.removed
+    }
+
+    /// The last publication.
+    #[cfg(all(test, not(loom)))]
+    pub(super) fn offset(&self) -> Offset {
+        self.state().log.offset()
+    }
+}
+
+impl fmt::Debug for Topic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Topic({:?})", self.name)
+    }
+}
