@@ -153,7 +153,8 @@ fn all_at_once_leave_a_sound_server_and_its_clients_alone() {
     assert!(report.is_faultless(), "{:?} {seen:?}", report.faults);
     for attack in Attack::ALL {
         let detail = |name: &str| report.details[&format!("{attack}.{name}")];
-        assert!(detail("opened") > 0.0, "{attack}");
+        // Each attack has its part, whether or not others free theirs at once.
+        assert!(detail("opened") >= 2.0, "{attack}");
         // None is left out: whatever was opened ended, left, or is still there.
         let known = detail("ended") + detail("left") + detail("still_open");
         assert_eq!(detail("opened"), known, "{attack}: {:?}", report.details);

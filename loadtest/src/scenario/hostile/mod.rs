@@ -32,8 +32,8 @@ pub type Tallies = Arc<Mutex<BTreeMap<Attack, Tally>>>;
 #[derive(Debug)]
 pub struct Hostile {
     attacks: Vec<Seats>,
-    /// Attackers made so far: where the seats are looked through from, so that attacks that free
-    /// theirs at once are not always the first to get one.
+    /// Where the seats are looked through from: attacks take turns, so that those that free theirs
+    /// at once are not always the first to get one.
     made: usize,
     /// Between two steps of a flood.
     interval: Nanos,
@@ -185,12 +185,13 @@ impl Scenario for Hostile {
     /// A pong would be part of the frame that an attacker does not complete.
     const ANSWERS_PINGS: bool = false;
 
-    fn connect(&mut self, attacker: &mut Attacker, _: &mut Context) -> Setup {
+    fn connect(&mut self, attacker: &mut Attacker, context: &mut Context) -> Setup {
         let all = self.attacks.len();
-        let turn = (0..all).map(|i| (self.made + i) % all);
-        let seat = turn
-            .min_by_key(|&seat| self.attacks[seat].taken)
-            .expect("there is an attack");
+        let most = context.plan.share(context.thread).div_ceil(all as u32);
+        let seat = (0..all)
+            .map(|i| (self.made + i) % all)
+            .find(|&seat| self.attacks[seat].taken < most)
+            .expect("a connection is only made where one is missing");
         self.made = seat + 1;
         let seats = &mut self.attacks[seat];
         seats.taken += 1;
