@@ -18,7 +18,7 @@
 //! | [`engine`] | load threads: one mio event loop each, with thousands of connections |
 //! | [`scenario`] | what the connections do: one file for each subcommand |
 //! | [`compare`] | several servers in one run: starting, pinning, rounds, medians |
-//! | [`run`] | from settings to a report |
+//! | [`run`] | from settings to a report; attackers next to well-behaved clients; searches of many runs |
 //! | [`cli`] | flags |
 
 pub mod cli;

@@ -1,5 +1,8 @@
 //! From settings to a report: the one place where scenarios, the engine and the report meet.
 
+pub mod hostile;
+pub mod search;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
@@ -49,6 +52,9 @@ pub struct Found {
     pub latency: Histogram<u64>,
     /// The same from the scheduled moment, if there was a schedule.
     pub corrected: Option<Histogram<u64>>,
+    /// The latency of each part of the measured part, between the plan's steps; corrected if there
+    /// was a schedule.
+    pub parts: Vec<Histogram<u64>>,
 }
 
 /// Runs a scenario, and says what it found. `make` makes the scenario of each thread; `stop`, once
@@ -70,6 +76,7 @@ pub fn run<S: Scenario>(
     let outcome = engine::run(&plan, make, observer, stop).map_err(Error::Unable)?;
     let latency = outcome.stats.latency.clone();
     let corrected = outcome.stats.corrected.clone();
+    let parts = outcome.stats.parts();
     let mut report = report(&plan, S::STAYS, outcome);
     report.scenario = title.scenario.into();
     report.target = title.target.clone();
@@ -79,6 +86,7 @@ pub fn run<S: Scenario>(
         report,
         latency,
         corrected,
+        parts,
     })
 }
 

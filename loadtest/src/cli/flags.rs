@@ -243,7 +243,7 @@ impl ChurnFlags {
 
 impl Common {
     /// The settings that need no more than this.
-    fn plan(&self, connections: u32) -> Result<Plan, String> {
+    pub(super) fn plan(&self, connections: u32) -> Result<Plan, String> {
         let address = self
             .url
             .resolve()
@@ -278,7 +278,7 @@ impl Times {
 }
 
 impl Content {
-    fn apply(&self, plan: &mut Plan) {
+    pub(super) fn apply(&self, plan: &mut Plan) {
         plan.pattern = Arc::new(Pattern::new(self.payload, !self.binary));
     }
 }

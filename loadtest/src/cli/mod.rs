@@ -1,7 +1,9 @@
 //! Flags.
 
 mod flags;
+mod hostile;
 mod output;
+mod search;
 mod values;
 
 use std::collections::BTreeMap;
@@ -16,6 +18,8 @@ use crate::engine::{Plan, Scenario};
 use crate::report::Report;
 use crate::run::{self, Title};
 use flags::{ChurnFlags, Common, EchoFlags, HandshakeFlags, IdleFlags, RateFlags};
+use hostile::HostileFlags;
+use search::SearchFlags;
 
 /// A load generator for WebSocket servers that checks every message it gets back.
 ///
@@ -40,6 +44,10 @@ enum Command {
     Handshake(HandshakeFlags),
     /// Connect, exchange some messages, leave, over and over
     Churn(ChurnFlags),
+    /// Attack the server, next to clients that behave well and whose figures are reported
+    Hostile(HostileFlags),
+    /// Find the most connections or the highest rate that still meets a limit
+    Search(SearchFlags),
     Compare(Box<compare::Flags>),
 }
 
@@ -58,6 +66,8 @@ pub fn main() -> ExitCode {
         Command::Idle(flags) => flags.run(settings, &stop_on_signals()),
         Command::Handshake(flags) => flags.run(settings, &stop_on_signals()),
         Command::Churn(flags) => flags.run(settings, &stop_on_signals()),
+        Command::Hostile(flags) => flags.run(settings, &stop_on_signals()),
+        Command::Search(flags) => flags.run(settings, &stop_on_signals()),
         Command::Compare(flags) => return compare::run(&flags),
     };
     match result {
@@ -123,6 +133,7 @@ fn run<S: Scenario>(
     let mut session = common.output.session(scenario, total)?;
     let mut found = run::run(&title, plan, make, &mut session, stop)
         .map_err(|error| format!("{}: {error}", common.url))?;
-    common.output.write(&mut found, session)?;
+    common.output.complete(&mut found, session);
+    common.output.write(&mut found)?;
     Ok(found.report)
 }

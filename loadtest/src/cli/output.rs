@@ -54,9 +54,8 @@ impl OutputFlags {
         })
     }
 
-    /// Completes the report with what was watched and what was required, and writes it to where
-    /// it is wanted.
-    pub(super) fn write(&self, found: &mut Found, session: Session) -> Result<(), String> {
+    /// Completes the report with what was watched.
+    pub(super) fn complete(&self, found: &mut Found, session: Session) {
         session.progress.finish();
         let report = &mut found.report;
         report.details.extend(session.details);
@@ -84,8 +83,12 @@ impl OutputFlags {
                 count: 1,
             });
         }
-        report.failed_requirements = require::failed(&self.require, report);
+    }
 
+    /// Checks what was required, and writes a complete report to where it is wanted.
+    pub(super) fn write(&self, found: &mut Found) -> Result<(), String> {
+        let report = &mut found.report;
+        report.failed_requirements = require::failed(&self.require, report);
         let files = [&self.json, &self.hgrm, &self.html];
         let text = summary::text(report, None);
         if files

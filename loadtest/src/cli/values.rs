@@ -35,23 +35,30 @@ impl FromStr for Cores {
     }
 }
 
-/// A size in bytes: `125`, `16KiB`, `1m`.
+/// The size of a message in bytes: `125`, `16KiB`, `1m`.
 pub(super) fn bytes(text: &str) -> Result<usize, String> {
+    match size(text)? {
+        size if size <= MOST_PAYLOAD as u64 => Ok(size as usize),
+        _ => Err("at most 64MiB".into()),
+    }
+}
+
+/// Any number of bytes: `16KiB`, `1g`.
+pub(super) fn size(text: &str) -> Result<u64, String> {
+    const WANTED: &str = "expected a whole number of bytes, KiB, MiB or GiB";
     let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
     let (number, unit) = text.split_at(digits);
     let scale = match unit.trim_start().to_ascii_lowercase().as_str() {
         "" | "b" => 1,
         "k" | "kib" => 1 << 10,
         "m" | "mib" => 1 << 20,
-        _ => return Err("expected a whole number of bytes, KiB or MiB".into()),
+        "g" | "gib" => 1 << 30,
+        _ => return Err(WANTED.into()),
     };
-    let number: usize = number
-        .parse()
-        .map_err(|_| "expected a whole number of bytes, KiB or MiB")?;
-    match number.checked_mul(scale) {
-        Some(bytes) if bytes <= MOST_PAYLOAD => Ok(bytes),
-        _ => Err("at most 64MiB".into()),
-    }
+    let number: u64 = number.parse().map_err(|_| WANTED)?;
+    number
+        .checked_mul(scale)
+        .ok_or_else(|| "too many bytes".into())
 }
 
 /// A time: `10s`, `300ms`, `0`.
@@ -109,6 +116,7 @@ mod tests {
         assert_eq!(bytes("0"), Ok(0));
         assert_eq!(bytes("16KiB"), Ok(16384));
         assert_eq!(bytes("1 MiB"), Ok(1 << 20));
+        assert_eq!(size("4GiB"), Ok(4 << 30));
         for text in [
             "",
             "-1",

@@ -36,6 +36,7 @@ pub(super) enum State {
     Connecting {
         key: Key,
         started: Nanos,
+        handshake: bool,
     },
     /// The response is not whole: what has come of it.
     Opening {
@@ -44,6 +45,8 @@ pub(super) enum State {
         response: Vec<u8>,
     },
     Open,
+    /// Connected, and never to speak the protocol: only the scenario's bytes.
+    Raw,
     /// Our Close frame is on its way, or the end of the stream is waited for.
     Closing,
 }
@@ -57,6 +60,8 @@ pub struct Link {
     pub(super) leave: Option<Leave>,
     /// The kernel takes no more: nothing is written before it says so.
     blocked: bool,
+    /// Nothing that comes is read.
+    pub(super) deaf: bool,
     /// Whole messages to be sent that have not begun.
     queued: u32,
     /// How much of the message that has begun is written; 0 between messages.
@@ -76,6 +81,7 @@ impl Link {
             generation,
             leave: None,
             blocked: true,
+            deaf: false,
             queued: 0,
             cut: 0,
             first: Vec::new(),
@@ -89,9 +95,9 @@ impl Link {
         self.ledger.connection()
     }
 
-    /// Whether messages can be sent.
+    /// Whether messages, or without a handshake bytes, can be sent.
     pub fn is_open(&self) -> bool {
-        matches!(self.state, State::Open) && self.leave.is_none()
+        matches!(self.state, State::Open | State::Raw) && self.leave.is_none()
     }
 
     /// Messages queued or sent whose echo has not come.
@@ -127,6 +133,11 @@ impl Link {
         self.leave = Some(how);
     }
 
+    /// Reads nothing from now on, so that what the server sends stays in the kernel's buffers.
+    pub fn stop_reading(&mut self) {
+        self.deaf = true;
+    }
+
     pub(super) fn writable(&mut self) {
         self.blocked = false;
     }
@@ -138,7 +149,7 @@ impl Link {
     }
 
     /// Whether everything queued is written.
-    pub(super) fn is_flushed(&self) -> bool {
+    pub fn is_flushed(&self) -> bool {
         self.queued == 0 && self.cut == 0 && self.first.is_empty()
     }
 

@@ -5,7 +5,7 @@ use std::io;
 use slab::Slab;
 
 use super::link::State;
-use super::{Context, Link};
+use super::{Context, Leave, Link};
 use crate::wire::Parser;
 
 /// One connection and what the scenario keeps for it.
@@ -25,14 +25,17 @@ pub struct Links<L> {
     generation: u32,
     /// Those whose socket failed outside of their own events.
     pub(super) broken: Vec<(usize, io::Error)>,
+    /// Those the scenario leaves outside of their own events.
+    pub(super) left: Vec<usize>,
 }
 
-impl<L: Default> Links<L> {
+impl<L> Links<L> {
     pub(super) fn new() -> Self {
         Self {
             slab: Slab::new(),
             generation: 0,
             broken: Vec::new(),
+            left: Vec::new(),
         }
     }
 
@@ -51,10 +54,18 @@ impl<L: Default> Links<L> {
     pub fn flush(&mut self, key: usize, context: &mut Context) {
         if let Some(slot) = self.slab.get_mut(key)
             && slot.link.has_output()
-            && matches!(slot.link.state, State::Open | State::Closing)
+            && matches!(slot.link.state, State::Open | State::Raw | State::Closing)
             && let Err(error) = slot.link.flush(context)
         {
             self.broken.push((key, error));
+        }
+    }
+
+    /// Ends this connection soon, from outside of its own events.
+    pub fn leave(&mut self, key: usize, how: Leave) {
+        if let Some(slot) = self.slab.get_mut(key) {
+            slot.link.leave(how);
+            self.left.push(key);
         }
     }
 
@@ -74,10 +85,10 @@ impl<L: Default> Links<L> {
         (self.slab.vacant_key(), self.generation)
     }
 
-    pub(super) fn insert(&mut self, link: Link) {
+    pub(super) fn insert(&mut self, link: Link, local: L) {
         self.slab.insert(Slot {
             link,
-            local: L::default(),
+            local,
             parser: Parser::default(),
         });
     }

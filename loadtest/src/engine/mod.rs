@@ -7,6 +7,7 @@
 
 mod alarm;
 mod behaviour;
+mod cause;
 mod clock;
 mod context;
 mod control;
@@ -19,7 +20,8 @@ mod plan;
 mod stats;
 mod thread;
 
-pub use behaviour::Scenario;
+pub use behaviour::{Scenario, Setup};
+pub use cause::Cause;
 pub use clock::{Nanos, now};
 pub use context::Context;
 pub use control::{Phase, Shared};

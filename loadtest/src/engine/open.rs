@@ -7,7 +7,7 @@ use mio::{Interest, Token};
 
 use super::link::State;
 use super::thread::{End, Thread, token};
-use super::{Link, Nanos, Phase, Plan, Scenario, Slot, now};
+use super::{Cause, Link, Nanos, Phase, Plan, Scenario, Slot, now};
 use crate::net;
 use crate::payload::Ledger;
 use crate::wire::{self, Key};
@@ -65,6 +65,15 @@ impl Opener {
         }
     }
 
+    /// Notes that an attempt is made.
+    fn advance(&mut self, now: Nanos) {
+        self.next += self.interval;
+        if !self.stays {
+            // What a full house left out is not made up for in a burst.
+            self.next = self.next.max(now.saturating_sub(PAUSE));
+        }
+    }
+
     /// Whether an attempt may be made now, with so many connections there.
     fn may_start(&self, links: usize, phase: Phase, now: Nanos) -> bool {
         let room = if self.stays {
@@ -93,7 +102,7 @@ impl<S: Scenario> Thread<S> {
         while let Some(&(deadline, token)) = self.opener.deadlines.front() {
             match self.opening(token) {
                 Some(_) if deadline > self.context.now => break,
-                Some(key) => self.end(key, End::Wrong("no response in time".into())),
+                Some(key) => self.end(key, End::Wrong(Cause::from("no response in time"))),
                 None => {}
             }
             self.opener.deadlines.pop_front();
@@ -102,7 +111,7 @@ impl<S: Scenario> Thread<S> {
             .opener
             .may_start(self.links.len(), phase, self.context.now)
         {
-            self.opener.next += self.opener.interval;
+            self.opener.advance(self.context.now);
             if let Err(error) = self.start() {
                 self.context.stats.failed += 1;
                 let what = format!("a connection could not be opened: {error}");
@@ -132,37 +141,69 @@ impl<S: Scenario> Thread<S> {
         self.opener.connecting += 1;
         context.stats.started += 1;
         let started = now();
-        let mut socket = net::connect(plan.address, plan.sources.of(id))?;
+        let mut local = S::Local::default();
+        let setup = self.scenario.connect(&mut local, context);
         let (key, generation) = self.links.vacancy();
         let token = token(key, generation);
-        let interest = Interest::READABLE | Interest::WRITABLE;
-        self.poll
-            .registry()
-            .register(&mut socket, token, interest)?;
+        let connected = net::connect(plan.address, plan.sources.of(id), setup.receive_buffer);
+        let socket = connected.and_then(|mut socket| {
+            let interest = Interest::READABLE | Interest::WRITABLE;
+            let registry = self.poll.registry();
+            registry.register(&mut socket, token, interest)?;
+            Ok(socket)
+        });
+        let socket = match socket {
+            Ok(socket) => socket,
+            Err(error) => {
+                self.scenario.gone(&local);
+                return Err(error);
+            }
+        };
         let mut nonce = [0; 16];
         fastrand::fill(&mut nonce);
         let state = State::Connecting {
             key: Key::new(nonce),
             started,
+            handshake: setup.handshake,
         };
         let ledger = Ledger::new(id, &self.context.pattern);
-        self.links
-            .insert(Link::new(socket, ledger, generation, state));
+        let link = Link::new(socket, ledger, generation, state);
+        self.links.insert(link, local);
         self.opener
             .deadlines
             .push_back((started + self.opener.timeout, token));
         Ok(())
     }
 
-    /// Writes the request once the connection is there.
+    /// Writes the request once the connection is there; where there is to be none, the scenario has
+    /// the connection to itself.
     pub(super) fn request(&mut self, key: usize) -> Result<(), End> {
         let Some(slot) = self.links.at(key) else {
             return Ok(());
         };
         let link = &mut slot.link;
-        let State::Connecting { key, started } = link.state else {
+        let State::Connecting {
+            key,
+            started,
+            handshake,
+        } = link.state
+        else {
             return Ok(());
         };
+        if !handshake {
+            if let Some(error) = link.socket.take_error()? {
+                return Err(error.into());
+            }
+            link.state = State::Raw;
+            self.open += 1;
+            self.opener.connecting -= 1;
+            self.context.now = now();
+            self.context.stats.opened += 1;
+            self.context.stats.peak = self.context.stats.peak.max(self.open);
+            self.scenario
+                .opened(link, &mut slot.local, &mut self.context);
+            return Ok(link.flush(&mut self.context)?);
+        }
         let mut bytes = Vec::with_capacity(256);
         wire::request(
             &mut bytes,
@@ -192,7 +233,9 @@ impl<S: Scenario> Thread<S> {
             response,
         } = &mut link.state
         else {
-            return Err(End::Wrong("the server spoke before it was asked".into()));
+            return Err(End::Wrong(Cause::from(
+                "the server spoke before it was asked",
+            )));
         };
         let before = response.len();
         let parsed = if before == 0 {
@@ -201,7 +244,7 @@ impl<S: Scenario> Thread<S> {
             response.extend_from_slice(input);
             wire::response(response, key)
         };
-        let Some(len) = parsed.map_err(|refused| End::Wrong(refused.to_string()))? else {
+        let Some(len) = parsed.map_err(|refused| End::Wrong(refused.to_string().into()))? else {
             if before == 0 {
                 response.extend_from_slice(input);
             }

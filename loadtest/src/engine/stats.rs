@@ -68,6 +68,8 @@ pub struct Stats {
     pub handshake: Histogram<u64>,
     /// Latency since the last sample.
     pub interval: Histogram<u64>,
+    /// The latency, raw and corrected, of all that came before each step of the measured part.
+    before_steps: Vec<[Histogram<u64>; 2]>,
     /// What only this scenario counts; summed over threads.
     pub details: BTreeMap<&'static str, f64>,
     /// What went wrong.
@@ -98,6 +100,7 @@ impl Stats {
             lag: None,
             handshake: histogram(),
             interval: histogram(),
+            before_steps: Vec::new(),
             details: BTreeMap::new(),
             faults: Faults::default(),
         }
@@ -152,6 +155,36 @@ impl Stats {
         *self.details.entry(what).or_default() += count;
     }
 
+    /// Notes the latency so far: a step of the measured part is taken.
+    pub(super) fn mark(&mut self) {
+        let (mut raw, mut corrected) = (histogram(), histogram());
+        add(&mut raw, &self.latency);
+        add(&mut raw, &self.interval);
+        if let Some(all) = &self.corrected {
+            add(&mut corrected, all);
+        }
+        self.before_steps.push([raw, corrected]);
+    }
+
+    /// The latency of each part of the measured part, corrected if there is a schedule, in order: one
+    /// more than there were steps. A
+    /// message belongs to the part in which its echo came.
+    pub fn parts(&self) -> Vec<Histogram<u64>> {
+        let which = usize::from(self.corrected.is_some());
+        let all = self.corrected.as_ref().unwrap_or(&self.latency);
+        let mut parts = Vec::new();
+        let mut before = histogram();
+        let steps = self.before_steps.iter().map(|step| &step[which]);
+        for until in steps.chain([all]) {
+            let mut part = until.clone();
+            part.subtract(&before)
+                .expect("what came by a step only grows");
+            parts.push(part);
+            before = until.clone();
+        }
+        parts
+    }
+
     /// What came since the last call; its latency is in `latency` from now on.
     pub(super) fn take_interval(&mut self) -> Interval {
         let latency = std::mem::replace(&mut self.interval, histogram());
@@ -181,6 +214,15 @@ impl Stats {
         self.opened_measured += other.opened_measured;
         add(&mut self.latency, &other.latency);
         add(&mut self.handshake, &other.handshake);
+        for (i, before) in other.before_steps.iter().enumerate() {
+            match self.before_steps.get_mut(i) {
+                Some(ours) => {
+                    add(&mut ours[0], &before[0]);
+                    add(&mut ours[1], &before[1]);
+                }
+                None => self.before_steps.push(before.clone()),
+            }
+        }
         if let Some(corrected) = other.corrected {
             add(self.corrected.get_or_insert_with(histogram), &corrected);
         }
@@ -237,6 +279,26 @@ mod tests {
         assert_eq!(interval.len(), 1);
         assert!(interval.max() >= LONGEST);
         assert_eq!(stats.corrected.unwrap().len(), 1);
+    }
+
+    #[test]
+    fn parts_are_told_apart() {
+        let mut stats = Stats::new();
+        (stats.begin, stats.end) = (0, Nanos::MAX);
+        stats.echoed(0, 10, 5);
+        stats.take_interval();
+        stats.echoed(0, 20, 2);
+        stats.mark();
+        stats.echoed(0, 3_000, 1);
+        stats.take_interval();
+        let mut all = Stats::new();
+        all.merge(stats.clone());
+        all.merge(stats);
+        let parts = all.parts();
+        let found: Vec<_> = parts.iter().map(|part| (part.len(), part.max())).collect();
+        assert_eq!(found[0], (14, 20));
+        assert_eq!((parts.len(), found[1].0), (2, 2));
+        assert!(found[1].1 >= 3_000);
     }
 
     #[test]

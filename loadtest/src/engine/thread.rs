@@ -15,7 +15,7 @@ use super::link::State;
 use super::links::Slot;
 use super::open::Opener;
 use super::stats::Interval;
-use super::{Context, Leave, Link, Links, Nanos, Phase, Scenario, Stats, now};
+use super::{Cause, Context, Leave, Link, Links, Nanos, Phase, Scenario, Stats, now};
 use crate::net;
 use crate::wire::{self, Opcode};
 
@@ -39,13 +39,13 @@ pub(super) fn token(key: usize, generation: u32) -> Token {
 pub(super) enum End {
     /// It was wanted to.
     Wanted,
-    /// Something went wrong; in words that do not depend on the connection.
-    Wrong(String),
+    /// Something went wrong; its words do not depend on the connection.
+    Wrong(Cause),
 }
 
 impl From<io::Error> for End {
     fn from(error: io::Error) -> Self {
-        Self::Wrong(error.to_string())
+        Self::Wrong(error.into())
     }
 }
 
@@ -130,7 +130,10 @@ impl<S: Scenario> Thread<S> {
     fn follow(&mut self) {
         let (phase, step) = (self.context.shared.phase(), self.context.shared.step());
         if phase != self.context.phase || step != self.step {
-            self.step = step;
+            if step != self.step {
+                self.step = step;
+                self.context.stats.mark();
+            }
             if phase != self.context.phase {
                 self.context.phase = phase;
                 self.enter(phase);
@@ -187,6 +190,9 @@ impl<S: Scenario> Thread<S> {
                 self.end(key, error.into());
             }
         }
+        while let Some(key) = self.links.left.pop() {
+            self.part(key);
+        }
     }
 
     /// Shows the leader how far this thread is.
@@ -224,6 +230,7 @@ impl<S: Scenario> Thread<S> {
                     self.end(key, end);
                     return;
                 }
+                self.part(key);
             } else if link.has_output() {
                 self.context.now = now();
                 if let Err(error) = link.flush(&mut self.context) {
@@ -246,6 +253,17 @@ impl<S: Scenario> Thread<S> {
     /// Reads a connection: once, unless that filled the buffer or the stream has ended.
     fn readable(&mut self, token: Token, to_the_end: bool) {
         let Some(key) = self.find(token) else { return };
+        if self.links.slab[key].link.deaf {
+            if to_the_end {
+                let error = self.links.slab[key].link.socket.take_error();
+                let end = match error {
+                    Ok(None) => self.stream_ended(key),
+                    Ok(Some(error)) | Err(error) => error.into(),
+                };
+                self.end(key, end);
+            }
+            return;
+        }
         for _ in 0..MOST_READS {
             let slot = &mut self.links.slab[key];
             let read = match net::read(&slot.link.socket, &mut self.buffer) {
@@ -265,7 +283,7 @@ impl<S: Scenario> Thread<S> {
             if read < self.buffer.len() && !to_the_end {
                 return;
             }
-            if !self.links.slab.contains(key) {
+            if self.links.slab.get(key).is_none_or(|slot| slot.link.deaf) {
                 return;
             }
         }
@@ -276,16 +294,26 @@ impl<S: Scenario> Thread<S> {
     fn stream_ended(&self, key: usize) -> End {
         match self.links.slab[key].link.state {
             State::Closing => End::Wanted,
-            State::Open => {
-                End::Wrong("the server ended a connection without a closing handshake".into())
-            }
-            _ => End::Wrong("the server ended the connection instead of answering".into()),
+            State::Open => End::Wrong(Cause::Finished(
+                "the server ended a connection without a closing handshake",
+            )),
+            _ => End::Wrong(Cause::Finished(
+                "the server ended the connection instead of answering",
+            )),
         }
     }
 
     /// Handles `read` bytes of the buffer, and writes what may be sent now.
     fn received(&mut self, key: usize, read: usize) -> Result<(), End> {
         let slot = &mut self.links.slab[key];
+        if matches!(slot.link.state, State::Raw) {
+            let bytes = &self.buffer[..read];
+            self.scenario
+                .raw(&mut slot.link, &mut slot.local, bytes, &mut self.context);
+            slot.link.flush(&mut self.context)?;
+            self.part(key);
+            return Ok(());
+        }
         let mut start = 0;
         if !matches!(slot.link.state, State::Open | State::Closing) {
             match self.response(key, read)? {
@@ -322,7 +350,10 @@ impl<S: Scenario> Thread<S> {
                         return Err(end);
                     }
                 }
-                Err(violation) => return Err(End::Wrong(format!("RFC 6455 broken: {violation}"))),
+                Err(violation) => {
+                    let why = format!("RFC 6455 broken: {violation}");
+                    return Err(End::Wrong(why.into()));
+                }
             }
         }
         context.count_right(link);
@@ -351,7 +382,7 @@ impl<S: Scenario> Thread<S> {
                 link.control(Opcode::Close, &1000u16.to_be_bytes(), key);
                 link.state = State::Closing;
             }
-            (State::Open, Leave::Reset) => {
+            (State::Open | State::Raw, Leave::Reset) => {
                 account_for_lost(link, &mut self.context);
                 // Without it the connection only ends in the common way.
                 let _ = net::reset_on_close(&link.socket);
@@ -381,9 +412,11 @@ impl<S: Scenario> Thread<S> {
                     End::Wanted => context.stats.count("unopened", 1.0),
                     End::Wrong(why) => {
                         context.stats.failed += 1;
-                        let what = format!("a connection could not be opened: {why}");
-                        let case = || format!("connection {}", link.id());
-                        context.stats.faults.add(&what, case);
+                        if !self.scenario.ended(&mut link, &mut local, &why, context) {
+                            let what = format!("a connection could not be opened: {why}");
+                            let case = || format!("connection {}", link.id());
+                            context.stats.faults.add(&what, case);
+                        }
                     }
                 }
                 self.opener.failed(context.now);
@@ -394,7 +427,7 @@ impl<S: Scenario> Thread<S> {
                     context.stats.count("unclean_closes", 1.0);
                 }
             }
-            State::Open => {
+            State::Open | State::Raw => {
                 self.open -= 1;
                 if let End::Wrong(why) = end
                     && !self.scenario.ended(&mut link, &mut local, &why, context)
@@ -406,6 +439,7 @@ impl<S: Scenario> Thread<S> {
                 }
             }
         }
+        self.scenario.gone(&local);
     }
 }
 
@@ -420,6 +454,7 @@ fn control<S: Scenario>(
 ) -> Option<End> {
     let key = context.pattern.key();
     match event {
+        wire::Event::Ping(_) if !S::ANSWERS_PINGS => {}
         wire::Event::Ping(payload) => link.control(Opcode::Pong, payload, key),
         wire::Event::Pong(payload) => scenario.pong(link, local, payload, context),
         wire::Event::Close(_) if matches!(link.state, State::Closing) => {}
@@ -431,7 +466,9 @@ fn control<S: Scenario>(
                 Some((code, reason)) => format!("the server closed it with {code} {reason}"),
                 None => "the server closed it without a code".into(),
             };
-            return Some(End::Wrong(why.trim_end().into()));
+            let code = close.map(|(code, _)| code);
+            let why = why.trim_end().into();
+            return Some(End::Wrong(Cause::Closed(code, why)));
         }
         wire::Event::Data(_) => {}
     }

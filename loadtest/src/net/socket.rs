@@ -9,15 +9,23 @@ use mio::net::TcpStream;
 use rustix::net::{RecvFlags, SendFlags};
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
-/// Begins to connect to `target`, from `source` if there is one; `TCP_NODELAY` is set.
+/// Begins to connect to `target`, from `source` if there is one, with a receive buffer of so many
+/// bytes if it says so; `TCP_NODELAY` is set.
 ///
 /// # Errors
 ///
 /// Those of the system calls; a refusal usually comes later, with the first write.
-pub fn connect(target: SocketAddr, source: Option<IpAddr>) -> io::Result<TcpStream> {
+pub fn connect(
+    target: SocketAddr,
+    source: Option<IpAddr>,
+    receive_buffer: Option<u32>,
+) -> io::Result<TcpStream> {
     let kind = Type::STREAM.nonblocking().cloexec();
     let socket = Socket::new(Domain::for_address(target), kind, Some(Protocol::TCP))?;
     socket.set_tcp_nodelay(true)?;
+    if let Some(bytes) = receive_buffer {
+        socket.set_recv_buffer_size(bytes as usize)?;
+    }
     if let Some(source) = source {
         bind_address_no_port(&socket)?;
         socket.bind(&SocketAddr::new(source, 0).into())?;
@@ -88,7 +96,7 @@ mod tests {
     fn it_connects_from_the_source_it_is_given() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let source = IpAddr::from([127, 0, 0, 9]);
-        let socket = connect(listener.local_addr().unwrap(), Some(source)).unwrap();
+        let socket = connect(listener.local_addr().unwrap(), Some(source), None).unwrap();
         let (_, peer) = listener.accept().unwrap();
         assert_eq!(peer.ip(), source);
         assert!(socket.nodelay().unwrap());
@@ -98,7 +106,7 @@ mod tests {
     fn a_reset_is_what_the_other_side_sees() {
         use std::io::Read;
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let socket = connect(listener.local_addr().unwrap(), None).unwrap();
+        let socket = connect(listener.local_addr().unwrap(), None, None).unwrap();
         let (mut peer, _) = listener.accept().unwrap();
         reset_on_close(&socket).unwrap();
         drop(socket);

@@ -61,6 +61,7 @@ fn head(report: &Report) -> Markup {
 fn warnings(report: &Report) -> Markup {
     html! {
         @for warning in summary::warnings(report) { p.warning role="alert" { (warning) } }
+        @for note in &report.notes { p.warning role="note" { (note) } }
     }
 }
 
@@ -202,7 +203,7 @@ fn figure(title: &str, wide: bool, svg: String) -> Markup {
     }
 }
 
-fn table(section: &Section) -> Markup {
+fn table(section: &Section<'_>) -> Markup {
     html! {
         section.long[section.columns.len() > 5] {
             table {

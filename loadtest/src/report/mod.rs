@@ -47,7 +47,14 @@ pub struct Report {
     /// What this process used.
     pub client: ClientUse,
     /// What only this scenario has, such as the rates a search tried; each entry is named by the scenario.
+    /// `ROW.WHAT` is a figure of a row of one of the tables.
     pub details: BTreeMap<String, f64>,
+    /// What of it is easier read in rows and columns, such as the tries of a search.
+    #[serde(default)]
+    pub tables: Vec<Table>,
+    /// What a reader ought to know about the figures, though it is no fault.
+    #[serde(default)]
+    pub notes: Vec<String>,
     /// Over time, one for each second or so.
     pub series: Vec<Sample>,
     /// What went wrong, in words, with how often; bounded.
@@ -62,6 +69,17 @@ impl Report {
     pub fn is_faultless(&self) -> bool {
         self.faults.is_empty()
     }
+}
+
+/// Rows and columns of text that only one scenario has.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Table {
+    /// What its rows are about; the heading of the first column.
+    pub title: String,
+    /// Headings of the other columns.
+    pub columns: Vec<String>,
+    /// The rows; the first entry is the row's name.
+    pub rows: Vec<Vec<String>>,
 }
 
 /// What became of the connections.

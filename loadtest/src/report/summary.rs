@@ -11,17 +11,17 @@ const STYLE: TableStyle =
 
 /// A part of the summary: one small table.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Section {
+pub struct Section<'a> {
     /// What its rows are about; the heading of the first column.
-    pub title: &'static str,
+    pub title: &'a str,
     /// Headings of the other columns; empty for a list of names and values.
-    pub columns: Vec<&'static str>,
+    pub columns: Vec<&'a str>,
     /// The rows; the first entry is the row's name.
     pub rows: Vec<Vec<String>>,
 }
 
-impl Section {
-    fn list(title: &'static str, rows: Vec<(&str, String)>) -> Self {
+impl<'a> Section<'a> {
+    fn list(title: &'a str, rows: Vec<(&str, String)>) -> Self {
         let rows = rows
             .into_iter()
             .map(|(name, value)| vec![name.into(), value])
@@ -35,7 +35,7 @@ impl Section {
 }
 
 /// The parts of the summary in their order, without those the run has nothing for.
-pub fn sections(report: &Report) -> Vec<Section> {
+pub fn sections(report: &Report) -> Vec<Section<'_>> {
     let mut sections = vec![connections(report), messages(report), checks(report)];
     sections.extend(times(report));
     sections.extend(
@@ -45,14 +45,22 @@ pub fn sections(report: &Report) -> Vec<Section> {
             .map(|server| server_use(server, report.seconds)),
     );
     sections.push(client_use(report));
-    if !report.details.is_empty() {
-        let rows = report
-            .details
-            .iter()
-            .map(|(name, value)| (name.as_str(), plain(*value)))
-            .collect();
+    // Those with a dot are in the tables.
+    let details = report
+        .details
+        .iter()
+        .filter(|(name, _)| !name.contains('.'));
+    let rows: Vec<_> = details
+        .map(|(name, value)| (name.as_str(), plain(*value)))
+        .collect();
+    if !rows.is_empty() {
         sections.push(Section::list("details", rows));
     }
+    sections.extend(report.tables.iter().map(|table| Section {
+        title: &table.title,
+        columns: table.columns.iter().map(String::as_str).collect(),
+        rows: table.rows.clone(),
+    }));
     if !report.faults.is_empty() {
         let rows = report
             .faults
@@ -116,8 +124,11 @@ pub fn text(report: &Report, width: Option<u16>) -> String {
         out.push('\n');
     }
     let warnings = warnings(report);
-    if !warnings.is_empty() {
+    if !(warnings.is_empty() && report.notes.is_empty()) {
         out.push('\n');
+    }
+    for note in &report.notes {
+        out.push_str(&format!("NOTE: {}\n", printable(note)));
     }
     for warning in warnings {
         out.push_str(&format!("WARNING: {}\n", printable(&warning)));
@@ -125,7 +136,7 @@ pub fn text(report: &Report, width: Option<u16>) -> String {
     out
 }
 
-fn table(section: &Section, width: Option<u16>) -> String {
+fn table(section: &Section<'_>, width: Option<u16>) -> String {
     let mut table = Table::new();
     table.load_style(STYLE);
     table.set_content_arrangement(ContentArrangement::Dynamic);
@@ -154,7 +165,7 @@ fn printable(text: &str) -> String {
         .collect()
 }
 
-fn connections(report: &Report) -> Section {
+fn connections(report: &Report) -> Section<'static> {
     let found = &report.connections;
     Section {
         title: "connections",
@@ -173,7 +184,7 @@ fn connections(report: &Report) -> Section {
     }
 }
 
-fn messages(report: &Report) -> Section {
+fn messages(report: &Report) -> Section<'static> {
     let found = &report.messages;
     let payload = format!("{}/s", bytes(found.bytes_per_second));
     let figures = [
@@ -190,7 +201,7 @@ fn messages(report: &Report) -> Section {
 }
 
 /// What every message was checked for.
-fn checks(report: &Report) -> Section {
+fn checks(report: &Report) -> Section<'static> {
     let found = &report.messages;
     Section {
         title: "checks",
@@ -213,7 +224,7 @@ fn row(name: &str, figures: impl IntoIterator<Item = String>) -> Vec<String> {
 }
 
 /// Raw and corrected latency one above the other, the handshake below them.
-fn times(report: &Report) -> Option<Section> {
+fn times(report: &Report) -> Option<Section<'static>> {
     let latency = report.latency.as_ref();
     let corrected = latency.and_then(|latency| latency.corrected.as_ref());
     let raw_name = if corrected.is_some() {
@@ -249,7 +260,7 @@ fn time_row(name: &str, found: &Quantiles) -> Vec<String> {
     row(name, figures.map(micros))
 }
 
-fn server_use(server: &ServerUse, wall: f64) -> Section {
+fn server_use(server: &ServerUse, wall: f64) -> Section<'static> {
     let mut rows = vec![
         ("process", server.pid.to_string()),
         (
@@ -278,7 +289,7 @@ fn server_use(server: &ServerUse, wall: f64) -> Section {
     Section::list("server", rows)
 }
 
-fn client_use(report: &Report) -> Section {
+fn client_use(report: &Report) -> Section<'static> {
     let client = &report.client;
     let mut rows = vec![
         ("load threads", client.threads.to_string()),

@@ -116,6 +116,7 @@ fn the_schema_knows_exactly_the_fields_there_are() {
         "/server",
         "/client",
         "/series/0",
+        "/tables/0",
     ];
     for pointer in objects {
         let fields: Vec<String> = full

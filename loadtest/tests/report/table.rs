@@ -65,6 +65,7 @@ fn what_a_run_does_not_have_leaves_no_trace() {
         "details",
         "faults",
         "WARNING",
+        "NOTE",
         "NaN",
         "inf",
         "of one core",

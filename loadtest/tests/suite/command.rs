@@ -18,7 +18,7 @@ pub(crate) fn loadtest(args: &[&str]) -> Output {
 }
 
 /// Exit code and what it said.
-fn said(output: &Output) -> (i32, String) {
+pub(crate) fn said(output: &Output) -> (i32, String) {
     let said = [&output.stdout[..], &output.stderr[..]].concat();
     let said = String::from_utf8_lossy(&said).into_owned();
     (output.status.code().unwrap(), said)

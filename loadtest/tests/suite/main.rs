@@ -2,6 +2,8 @@
 
 mod command;
 mod faults;
+mod hostile;
 mod load;
 mod python;
+mod search;
 mod server;
