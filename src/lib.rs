@@ -78,6 +78,9 @@ mod transport;
 mod worker;
 
 pub use connection::{Cause, CloseReason};
+#[cfg(feature = "pages")]
+pub use http::Folder;
+pub use http::{Found, Page, PageSource};
 pub use protocol::{CloseCode, MessageKind};
 pub use server::{
     Config, Error, Handler, IntoUpgrade, Limits, Message, Peer, PeerHandle, PeerId, Refusal,
