@@ -172,10 +172,12 @@ fn unescape(text: &str) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
+/// The type that a name stands for. Modules are JavaScript as scripts are (RFC 9239).
 fn content_type(name: &Path) -> String {
     let mime = mime_guess::from_path(name).first_or_octet_stream();
-    match (mime.type_(), mime.get_param("charset")) {
-        (mime_guess::mime::TEXT, None) => format!("{mime}; charset=utf-8"),
+    match (mime.essence_str(), mime.type_()) {
+        ("application/javascript", _) => "text/javascript; charset=utf-8".to_owned(),
+        (_, mime_guess::mime::TEXT) => format!("{mime}; charset=utf-8"),
         _ => mime.to_string(),
     }
 }

@@ -1,7 +1,5 @@
 // What the pages have in common: the state of a connection, and a log of what it carried.
 
-import { STATES } from "./connection.js";
-
 const ROWS = 200;
 const LONGEST_TEXT = 600;
 
@@ -37,22 +35,27 @@ export function showConnection(connection, section) {
   const facts = new Map();
   const list = element("dl", { className: "facts" });
   for (const [id, label] of [
-    ["url", "url"],
-    ["protocol", "protocol"],
     ["buffered", "bufferedAmount"],
+    ["protocol", "protocol"],
     ["close", "last close"],
     ["reason", "reason"],
   ]) {
-    const value = element("dd", { id }, "–");
-    facts.set(id, value);
-    list.append(element("dt", {}, label), value);
+    const value = element("dd", { id });
+    const row = element("div", { hidden: true }, element("dt", {}, label), value);
+    facts.set(id, (text) => {
+      value.textContent = text;
+      row.hidden = text === "";
+    });
+    list.append(row);
   }
-  const again = element("p", { className: "again", id: "again" });
+  const url = element("p", { className: "mono url", id: "url" });
+  const again = element("p", { className: "again", id: "again", hidden: true });
   const button = element("button", { type: "button", id: "toggle" });
   const state = element("div", { className: "state" },
     element("span", { className: "dot" }), name, number);
   state.setAttribute("role", "status");
-  section.append(element("h2", {}, "Connection"), state, list, again, button);
+  section.append(element("h2", {}, "Connection"), url,
+    element("div", { className: "switch" }, state, button), again, list);
 
   let next = 0;
   let shown = "";
@@ -63,8 +66,8 @@ export function showConnection(connection, section) {
       section.dataset.state = connection.state;
       name.textContent = connection.state;
       number.textContent = `readyState ${connection.readyState}`;
-      facts.get("protocol").textContent = connection.protocol || "–";
-      facts.get("url").textContent = connection.url;
+      facts.get("protocol")(connection.protocol);
+      url.textContent = connection.url;
       for (const control of document.querySelectorAll("[data-needs-open]")) {
         control.disabled = !connection.isOpen;
       }
@@ -72,10 +75,11 @@ export function showConnection(connection, section) {
     const waits = next > performance.now() && connection.readyState === 3;
     button.textContent = waits ? "Connect now" : connection.readyState < 2 ? "Disconnect" : "Connect";
     button.disabled = connection.readyState === 2;
-    facts.get("buffered").textContent = `${connection.bufferedAmount.toLocaleString("en")} B`;
+    facts.get("buffered")(bytes(connection.bufferedAmount));
     const text = waits ? `Trying again in ${((next - performance.now()) / 1000).toFixed(1)} s` : "";
     if (again.textContent !== text) {
       again.textContent = text;
+      again.hidden = text === "";
     }
   };
   button.addEventListener("click", () => {
@@ -87,8 +91,8 @@ export function showConnection(connection, section) {
   });
   connection.addEventListener("close", ({ detail }) => {
     const { code, reason } = detail;
-    facts.get("close").textContent = code in CODES ? `${code} ${CODES[code]}` : `${code}`;
-    facts.get("reason").textContent = reason || "–";
+    facts.get("close")(code in CODES ? `${code} ${CODES[code]}` : `${code}`);
+    facts.get("reason")(reason);
   });
   connection.addEventListener("wait", ({ detail }) => {
     next = performance.now() + detail;
@@ -187,5 +191,3 @@ export class Log {
     }
   }
 }
-
-export { STATES };

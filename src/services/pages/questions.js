@@ -9,11 +9,9 @@ const question = document.getElementById("question");
 const answer = document.getElementById("answer");
 
 function welcome(data) {
-  const entries = Object.entries(data).map(([name, value]) => [
-    element("dt", {}, name),
-    element("dd", {}, String(value)),
-  ]);
-  document.getElementById("fields").replaceChildren(...entries.flat());
+  const fields = Object.entries(data).map(([name, value]) =>
+    element("div", {}, element("dt", {}, name), element("dd", {}, String(value))));
+  document.getElementById("fields").replaceChildren(...fields);
   document.getElementById("welcome").hidden = false;
 }
 
@@ -29,11 +27,10 @@ connection.addEventListener("message", ({ detail: text }) => {
   const data = parse(text);
   if (data?.type === "welcome" && "subProtocol" in data) {
     welcome(data);
-    log.received(text);
-    return;
+  } else {
+    answer.textContent = text;
   }
   log.received(text);
-  answer.textContent = text;
 });
 document.getElementById("ask").addEventListener("submit", (event) => {
   event.preventDefault();
