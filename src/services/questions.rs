@@ -74,12 +74,14 @@ impl Handler for Questions {
     }
 
     fn on_message(&mut self, peer: &mut Peer<'_>, message: Message<'_>) {
-        match message.as_text() {
-            Some("1") => peer.send("sockeye"),
-            Some("2") => peer.send(&*self.answers.system),
-            Some("3") => peer.send(time()),
-            Some(_) => peer.send(HELP),
-            None => return peer.close(CloseCode::UNSUPPORTED_DATA, "questions are text"),
+        let Some(question) = message.as_text() else {
+            return peer.close(CloseCode::UNSUPPORTED_DATA, "questions are text");
+        };
+        match question {
+            "1" => peer.send("sockeye"),
+            "2" => peer.send(&*self.answers.system),
+            "3" => peer.send(time()),
+            _ => peer.send(HELP),
         };
     }
 }

@@ -24,13 +24,14 @@ function draw(time) {
     return state / 4294967296;
   };
   const sky = from.createLinearGradient(0, 0, 0, height);
-  const hue = random() * 360;
+  // From blue over violet to the orange of an evening.
+  const hue = 190 + random() * 200;
   sky.addColorStop(0, `hsl(${hue} 70% 82%)`);
   sky.addColorStop(1, `hsl(${hue + 40} 65% 62%)`);
   from.fillStyle = sky;
   from.fillRect(0, 0, width, height);
   for (let hill = 0; hill < 3; hill += 1) {
-    from.fillStyle = `hsl(${hue + 120} ${30 + hill * 8}% ${52 - hill * 11}%)`;
+    from.fillStyle = `hsl(${150 - hill * 12} ${26 + hill * 6}% ${56 - hill * 12}%)`;
     from.beginPath();
     from.moveTo(0, height);
     const phase = random() * 7;

@@ -29,7 +29,10 @@ connection.addEventListener("close", () => {
 document.getElementById("send").addEventListener("submit", (event) => {
   event.preventDefault();
   send(binary.checked ? new TextEncoder().encode(text.value).buffer : text.value);
-  text.select();
+  // Not by tapping the button: a phone would show its keyboard.
+  if (document.activeElement === text) {
+    text.select();
+  }
 });
 // Enter sends, as in any chat; with Shift it is a new line.
 text.addEventListener("keydown", (event) => {

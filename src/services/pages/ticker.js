@@ -52,6 +52,12 @@ function update(symbol, price) {
   line.setAttribute("points", points(prices));
 }
 
+// A date in the visitor's own time, if it is one.
+function clock(time) {
+  const date = new Date(time);
+  return Number.isNaN(date.getTime()) ? time : date.toLocaleTimeString();
+}
+
 connection.addEventListener("message", ({ detail }) => {
   const { time, symbols } = JSON.parse(detail);
   for (const [symbol, price] of Object.entries(symbols)) {
@@ -59,7 +65,7 @@ connection.addEventListener("message", ({ detail }) => {
   }
   updates += 1;
   document.getElementById("none").hidden = true;
-  document.getElementById("time").textContent = time;
+  document.getElementById("time").textContent = clock(time);
   document.getElementById("updates").textContent = updates;
 });
 
