@@ -65,7 +65,8 @@ impl Folder {
     }
 
     /// The same where the kernel cannot do it: what the name means is looked up first, then opened
-    /// without any further symbolic link at its end.
+    /// without any symbolic link at its end. Whoever may rename folders in the folder at that moment
+    /// could lead it elsewhere.
     fn file_checked(&self, name: &Path) -> io::Result<File> {
         let real = fs::canonicalize(self.path.join(name))?;
         let inside = real.strip_prefix(&self.path).map_err(|_| Errno::XDEV)?;
@@ -240,6 +241,61 @@ mod tests {
         ] {
             assert_eq!(decode(path), None, "{path}");
         }
+    }
+
+    /// Both ways to open a file follow and refuse the same links.
+    #[test]
+    fn links_lead_nowhere_outside() {
+        use std::io::Read;
+        use std::os::unix::fs::symlink;
+
+        let scratch = std::env::temp_dir().join(format!("sockeye-folder-{}", std::process::id()));
+        let _ = fs::remove_dir_all(&scratch);
+        fs::create_dir_all(scratch.join("root/sub")).unwrap();
+        fs::write(scratch.join("outside"), "outside").unwrap();
+        fs::write(scratch.join("root/file"), "file").unwrap();
+        for (target, name) in [
+            ("../outside", "up"),
+            ("/etc/passwd", "absolute"),
+            ("/proc/self/root/etc/passwd", "magic"),
+            ("..", "parent"),
+            ("round", "round"),
+            ("sub/../file", "inner"),
+            ("../file", "sub/inner"),
+        ] {
+            symlink(target, scratch.join("root").join(name)).unwrap();
+        }
+        let folder = Folder::open(scratch.join("root")).unwrap();
+        type Open = fn(&Folder, &Path) -> io::Result<File>;
+        for open in [Folder::file as Open, Folder::file_checked] {
+            for name in [
+                "up",
+                "absolute",
+                "magic",
+                "parent",
+                "parent/outside",
+                "round",
+                "none",
+            ] {
+                let found = open(&folder, Path::new(name)).map(drop);
+                let error = found.expect_err(name);
+                assert!(matches!(missing(error), Ok(Found::Missing)), "{name}");
+            }
+            for name in ["file", "inner", "sub/inner"] {
+                let mut text = String::new();
+                let mut file = open(&folder, Path::new(name)).expect(name);
+                file.read_to_string(&mut text).unwrap();
+                assert_eq!(text, "file", "{name}");
+            }
+            assert!(
+                open(&folder, Path::new("sub"))
+                    .unwrap()
+                    .metadata()
+                    .unwrap()
+                    .is_dir()
+            );
+        }
+        fs::remove_dir_all(scratch).unwrap();
     }
 
     #[test]

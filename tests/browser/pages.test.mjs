@@ -225,6 +225,9 @@ test("canvas: the pixels that come back are those that were sent", async () => {
   await page.locator("#same", { hasText: "yes" }).waitFor();
   assert.deepEqual(await pixels("copy"), first);
   assert.equal(await page.textContent("#size"), "307,200 B");
+  for (const id of ["#out", "#in"]) {
+    assert.match(await page.textContent(id), /^1, last \d\d:\d\d:\d\d\.\d{3}$/);
+  }
 
   await page.click("#another");
   const box = await page.locator("#original").boundingBox();

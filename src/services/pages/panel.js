@@ -36,6 +36,8 @@ export function showConnection(connection, section) {
   const list = element("dl", { className: "facts" });
   for (const [id, label] of [
     ["buffered", "bufferedAmount"],
+    ["out", "sent"],
+    ["in", "received"],
     ["protocol", "protocol"],
     ["close", "last close"],
     ["reason", "reason"],
@@ -89,6 +91,14 @@ export function showConnection(connection, section) {
       connection.open();
     }
   });
+  // How many messages there were, and when the last of them was.
+  for (const [id, type] of [["out", "sent"], ["in", "message"]]) {
+    let count = 0;
+    connection.addEventListener(type, () => {
+      count += 1;
+      facts.get(id)(`${count.toLocaleString("en")}, last ${clock(new Date())}`);
+    });
+  }
   connection.addEventListener("close", ({ detail }) => {
     const { code, reason } = detail;
     facts.get("close")(code in CODES ? `${code} ${CODES[code]}` : `${code}`);
