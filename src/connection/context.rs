@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::Tick;
 use super::delivery::Front;
+use super::errand::Errands;
 use crate::protocol::DecoderSettings;
 use crate::transport::Token;
 
@@ -64,6 +65,8 @@ pub(crate) struct Context<S, D> {
     pub(crate) sys: S,
     pub(crate) delivery: D,
     pub(crate) front: Arc<dyn Front>,
+    /// `None` if no response has to be fetched.
+    pub(crate) errands: Option<Box<dyn Errands>>,
     pub(crate) settings: Settings,
     pub(crate) now: Tick,
     pub(crate) account: MemoryAccount,
@@ -87,6 +90,7 @@ impl<S, D> Context<S, D> {
             sys,
             delivery,
             front,
+            errands: None,
             settings,
             now,
             account: MemoryAccount::default(),

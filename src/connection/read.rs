@@ -4,7 +4,7 @@ use std::io;
 use std::ops::Range;
 
 use super::reply::weight;
-use super::{Cause, CloseReason, Connection, Context, Delivery, Flags, State};
+use super::{Cause, CloseReason, Connection, Context, Delivery, Flags, State, Verdict};
 use crate::protocol::{
     Decoder, DecoderSettings, Event, MAX_HEADERS, Opcode, Request, Role, encode_frame,
     find_head_end,
@@ -55,7 +55,11 @@ impl<T> Connection<T> {
         match self.state {
             State::Handshake { .. } => cx.delivery.takes_openings(),
             State::Closing { .. } | State::Lingering { .. } => true,
-            State::Open { .. } | State::Opening { .. } | State::Ending(_) | State::Gone => false,
+            State::Open { .. }
+            | State::Opening { .. }
+            | State::Fetching { .. }
+            | State::Ending(_)
+            | State::Gone => false,
         }
     }
 
@@ -223,7 +227,11 @@ impl<T> Connection<T> {
                     self.state = State::Gone;
                 }
             }
-            State::Open { .. } | State::Opening { .. } | State::Ending(_) | State::Gone => {}
+            State::Open { .. }
+            | State::Opening { .. }
+            | State::Fetching { .. }
+            | State::Ending(_)
+            | State::Gone => {}
         }
     }
 
@@ -452,8 +460,13 @@ impl<T> Connection<T> {
                 return self.respond(response, cx);
             }
         };
-        if let Some(response) = cx.front.answer(&request, upgrade.as_ref()) {
-            return self.respond(response, cx);
+        match cx.front.decide(&request, upgrade.as_ref()) {
+            Verdict::Upgrade => {}
+            Verdict::Respond { head, body } => {
+                self.push_response(&head, body, cx);
+                return self.responded(cx);
+            }
+            Verdict::Fetch(errand) => return self.fetch(token, errand, cx),
         }
         let remote = match cx.sys.peer_addr(&self.socket) {
             Ok(remote) => remote,
@@ -479,6 +492,11 @@ impl<T> Connection<T> {
     /// Queues an HTTP response, the last this connection sends.
     pub(super) fn respond<S, D>(&mut self, response: Vec<u8>, cx: &mut Context<S, D>) {
         self.push_bytes(&response, cx);
+        self.responded(cx);
+    }
+
+    /// After the last that this connection sends was queued.
+    fn responded<S, D>(&mut self, cx: &mut Context<S, D>) {
         self.state = State::lingering(cx.now);
         self.flags.set(Flags::REARM);
     }

@@ -2,6 +2,9 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::sync::Arc;
+
+use bytes::Bytes;
 
 use super::allow::{Hosts, Origins};
 use super::config::Config;
@@ -10,8 +13,8 @@ use super::handler::Handler;
 use super::message::Message;
 use super::peer::Peer;
 use super::request::{IntoUpgrade, Refusal, Request, Upgrade};
-use crate::connection::{Body, CloseReason, Front};
-use crate::http::Response;
+use crate::connection::{Body, CloseReason, Front, Verdict};
+use crate::http::{Conditions, Fixed, Lookup, PageSource, Permits, Response};
 use crate::protocol;
 use crate::protocol::{MessageKind, UpgradeRequest};
 use crate::topics::Subscription;
@@ -22,6 +25,9 @@ type Factory = Box<dyn Fn(&Request<'_>) -> std::result::Result<Upgrade, Refusal>
 /// Everything about a server that all its threads share and nobody changes.
 pub(crate) struct App {
     routes: HashMap<String, Factory>,
+    pages: HashMap<String, Fixed>,
+    source: Option<Arc<dyn PageSource>>,
+    permits: Permits,
     origins: Origins,
     hosts: Hosts,
 }
@@ -30,6 +36,9 @@ impl App {
     pub(crate) fn new(config: &Config) -> Result<Self> {
         Ok(Self {
             routes: HashMap::new(),
+            pages: HashMap::new(),
+            source: None,
+            permits: Permits::default(),
             origins: Origins::parse(&config.origins)?,
             hosts: Hosts::parse(&config.hosts)?,
         })
@@ -44,20 +53,56 @@ impl App {
         self.routes.insert(path, Box::new(factory));
     }
 
-    fn plain(&self, request: &protocol::Request<'_>) -> Response {
+    pub(crate) fn page(&mut self, path: String, page: Fixed) {
+        self.pages.insert(path, page);
+    }
+
+    pub(crate) fn source(&mut self, source: impl PageSource) {
+        self.source = Some(Arc::new(source));
+    }
+
+    /// Whether there are pages that have to be fetched.
+    pub(crate) fn has_source(&self) -> bool {
+        self.source.is_some()
+    }
+
+    /// Answers a request that is not for a WebSocket. A page hides that there is an endpoint at
+    /// its path; a source is asked for no such path, unless it is a folder's, as the root is.
+    fn plain(&self, request: &protocol::Request<'_>) -> Verdict {
         let path = request.path();
-        if !matches!(request.method(), "GET" | "HEAD") {
-            return Response::new(405).header("Allow", "GET, HEAD");
-        }
-        if self.routes.contains_key(path) {
-            return Response::new(426)
+        let head_only = request.method() == "HEAD";
+        let response = if !matches!(request.method(), "GET" | "HEAD") {
+            Response::new(405).header("Allow", "GET, HEAD")
+        } else if let Some(page) = self.pages.get(path) {
+            let answer = page.answer(&Conditions::of(request), head_only);
+            return Verdict::Respond {
+                head: answer.head,
+                body: answer.body,
+            };
+        } else if self.routes.contains_key(path) && !(self.has_source() && path.ends_with('/')) {
+            Response::new(426)
                 .header("Upgrade", "websocket")
-                .text("this endpoint speaks WebSocket (RFC 6455)");
-        }
-        match path {
-            "/healthz" => Response::new(200).text("ok"),
-            _ => Response::new(404),
-        }
+                .text("this endpoint speaks WebSocket (RFC 6455)")
+        } else if path == "/healthz" {
+            Response::new(200).text("ok")
+        } else if let Some(source) = &self.source {
+            let target = (path, request.query());
+            let conditions = Conditions::of(request);
+            match Lookup::new(source, &self.permits, target, conditions, head_only) {
+                Some(lookup) => return Verdict::Fetch(Box::new(lookup)),
+                None => Response::new(503).header("Retry-After", "1"),
+            }
+        } else {
+            Response::new(404)
+        };
+        respond(request, &response)
+    }
+}
+
+fn respond(request: &protocol::Request<'_>, response: &Response) -> Verdict {
+    Verdict::Respond {
+        head: response.encode(request.method() != "HEAD"),
+        body: Bytes::new(),
     }
 }
 
@@ -76,23 +121,19 @@ fn offered(request: &protocol::Request<'_>, name: Option<String>) -> Option<Stri
 }
 
 impl Front for App {
-    fn answer(
-        &self,
-        request: &protocol::Request<'_>,
-        upgrade: Option<&UpgradeRequest>,
-    ) -> Option<Vec<u8>> {
+    fn decide(&self, request: &protocol::Request<'_>, upgrade: Option<&UpgradeRequest>) -> Verdict {
         let response = if !self.hosts.allow(request.host()) {
             Response::new(421).text("this server does not answer for that host")
         } else if upgrade.is_none() {
-            self.plain(request)
+            return self.plain(request);
         } else if !self.routes.contains_key(request.path()) {
             Response::new(404)
         } else if !self.origins.allow(request.origin()) {
             Response::new(403).text("that origin is not allowed here")
         } else {
-            return None;
+            return Verdict::Upgrade;
         };
-        Some(response.encode(request.method() != "HEAD"))
+        respond(request, &response)
     }
 
     fn refuse(&self, status: u16, reason: &str) -> Vec<u8> {

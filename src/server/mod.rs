@@ -18,6 +18,7 @@ use std::sync::Arc;
 use crossbeam_channel::Receiver;
 
 use crate::connection::{MAX_TICKS, Settings, ticks};
+use crate::http::{Page, PageSource};
 use crate::protocol::{DecoderSettings, Role};
 use crate::reactor::{BATCHES, Inbox, Population, Shell, Stats};
 use crate::topics::{Memory, TopicLimits};
@@ -187,6 +188,39 @@ impl Server {
     pub fn history(self, prefix: impl Into<String>, publications: usize) -> Self {
         self.hub.set_history(prefix.into(), publications);
         self
+    }
+
+    /// Answers a plain GET or HEAD of `path` (exactly, without query, as it is sent: percent-encoded)
+    /// with `page`. The path may also be a route's: upgrades go to the route. The last page for a
+    /// path counts.
+    ///
+    /// # Panics
+    /// If `path` does not begin with `/`, or the page is not held in memory.
+    #[must_use]
+    pub fn page(mut self, path: impl Into<String>, page: Page) -> Self {
+        let path = path.into();
+        assert!(path.starts_with('/'), "a path begins with `/`: {path:?}");
+        let page = page
+            .fixed()
+            .expect("a page that can be sent more than once");
+        self.app.page(path, page);
+        self
+    }
+
+    /// Answers a plain GET or HEAD of any other path with what `source` finds there, which may be
+    /// slow: it is asked, and read from, on a thread of its own. Upgrades, and the paths of routes
+    /// that do not end in `/`, never reach it. At most 128 of its pages are under way at once;
+    /// more are answered 503, and one that takes longer than
+    /// [`Timeouts::handshake`](crate::Timeouts::handshake) to find is answered 504.
+    #[must_use]
+    pub fn pages(mut self, source: impl PageSource) -> Self {
+        self.app.source(source);
+        self
+    }
+
+    /// What this server was told.
+    pub fn config(&self) -> &Config {
+        &self.config
     }
 
     /// The bound addresses, with their real ports, in the order they were given.

@@ -1,14 +1,22 @@
-//! The built-in endpoints, written against the public API only.
+//! The built-in endpoints and pages, written against the public API only.
 
 mod bench;
 mod close;
 mod echo;
+mod pages;
+mod questions;
 
-use crate::{Request, Server, Upgrade};
+use crate::{Refusal, Request, Server, Upgrade};
+use questions::Answers;
 
-/// Adds the built-in endpoints: `/echo`, `/close` and `/bench`.
+pub use pages::install as install_pages;
+
+/// Adds the built-in endpoints: `/echo`, `/close`, `/bench`, `/questions`, and at `/` the last one
+/// again for who offers its subprotocol.
 #[must_use]
 pub fn install(server: Server) -> Server {
+    let answers = Answers::new(server.config().timeouts.idle);
+    let for_root = answers.clone();
     server
         .route("/echo", |request| first_offered(request, echo::Echo))
         .route("/close", |request| {
@@ -16,6 +24,13 @@ pub fn install(server: Server) -> Server {
         })
         .route("/bench", |request| {
             first_offered(request, bench::Bench::default())
+        })
+        .route("/questions", move |request| {
+            questions::accept(questions::offered(request), &answers)
+        })
+        .route("/", move |request| match questions::offered(request) {
+            Some(name) => Ok(questions::accept(Some(name), &for_root)),
+            None => Err(Refusal::new(404)),
         })
 }
 

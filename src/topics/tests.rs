@@ -132,7 +132,7 @@ fn a_history_keeps_to_its_bytes() {
     assert_eq!(replayed(&subscription), [3]);
     number(&hub, "a", "more than ten");
     let (_, subscription) = Reader::new().join(&hub, "a", Since::History);
-    assert_eq!(replayed(&subscription), []);
+    assert_eq!(replayed(&subscription), [0u64; 0]);
     assert_eq!(subscription.offset().number, 4);
 }
 
