@@ -289,7 +289,9 @@ impl Actor {
         let whole = match session.since {
             Since::New => Some(0),
             Since::History => None,
-            Since::After(after) => Some((offset.number.wrapping_sub(after.number)) as usize),
+            Since::After(after) | Since::AfterOrHistory(after) => {
+                Some((offset.number.wrapping_sub(after.number)) as usize)
+            }
         };
         let count = replay.len();
         let fault = match (subscription.recovered(), whole) {
