@@ -167,6 +167,31 @@ impl Server {
     /// handler, an [`Upgrade`] with more to say, or a `Result` of either with a [`Refusal`].
     /// A factory that panics is answered for with 500. The last route for a path counts.
     ///
+    /// A path that ends in `/*` stands for all paths that have something there instead of the star:
+    /// [`Request::tail`] says what. Routes without a star come first, then those with the longer path.
+    ///
+    /// ```no_run
+    /// use sockeye::{Handler, Message, Peer, Server, Since};
+    ///
+    /// /// A room that has the name of its path.
+    /// struct Room(String);
+    ///
+    /// impl Handler for Room {
+    ///     fn on_open(&mut self, peer: &mut Peer<'_>) {
+    ///         peer.subscribe(&self.0, Since::History).expect("a room");
+    ///     }
+    ///
+    ///     fn on_message(&mut self, peer: &mut Peer<'_>, message: Message<'_>) {
+    ///         peer.publish(&self.0, message).expect("not too much at once");
+    ///     }
+    /// }
+    ///
+    /// Server::bind("localhost:9998")?
+    ///     .route("/rooms/*", |request| Room(request.tail().to_owned()))
+    ///     .run()
+    /// # ; Ok::<(), sockeye::Error>(())
+    /// ```
+    ///
     /// # Panics
     /// If `path` does not begin with `/`.
     #[must_use]
