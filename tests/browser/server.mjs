@@ -53,22 +53,21 @@ export class Server {
       await exit;
     }
   }
-
-  // Whether an endpoint is there: asked without an upgrade, it says what it wants.
-  async has(path) {
-    const response = await fetch(this.origin + path);
-    return response.status === 426;
-  }
 }
 
 // Passes bytes on to `port` until it is told to cut.
 export class Proxy {
   #server;
   #sockets = new Set();
+  #isPaused = false;
 
   static async start(port) {
     const proxy = new Proxy();
     proxy.#server = net.createServer((client) => {
+      if (proxy.#isPaused) {
+        client.destroy();
+        return;
+      }
       const upstream = net.connect(port, "127.0.0.1");
       for (const [from, to] of [[client, upstream], [upstream, client]]) {
         proxy.#sockets.add(from);
@@ -87,6 +86,15 @@ export class Proxy {
 
   get origin() {
     return `http://127.0.0.1:${this.#server.address().port}`;
+  }
+
+  // Nothing new comes through until `resume`.
+  pause() {
+    this.#isPaused = true;
+  }
+
+  resume() {
+    this.#isPaused = false;
   }
 
   cut() {

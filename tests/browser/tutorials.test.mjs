@@ -80,10 +80,7 @@ test("the questions tutorial shows answers and hides the welcome", async () => {
   await eventually(async () => (await lines()).at(-1), "Socket status: 3 (closed)");
 });
 
-test("the chat tutorial talks in one room", async (context) => {
-  if (!(await server.has("/chat"))) {
-    return context.skip("this server has no /chat");
-  }
+test("the chat tutorial talks in one room", async () => {
   const tabs = [await browser.page(), await browser.page()];
   for (const tab of tabs) {
     await tab.goto(`${origin}/chat.html`);

@@ -6,6 +6,7 @@
 
 mod bad_input;
 mod binary;
+mod chat;
 mod client;
 mod close;
 mod deadlines;
@@ -14,6 +15,8 @@ mod handshake;
 mod pages;
 mod patience;
 mod questions;
+mod relay;
 mod server;
 mod shutdown;
 mod sturdy;
+mod ticker;
