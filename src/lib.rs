@@ -90,7 +90,8 @@
 //! - A token is a slot and its generation: what comes too late misses and never meets a stranger.
 //! - A deadline that moves later costs nothing; one that comes nearer marks its connection.
 //! - A topic has one order, the same for all its subscribers. A subscriber gets every publication
-//!   between its subscription and its end once, and none before its handler has been told.
+//!   between its subscription and its end once, but none that was published to the others than
+//!   itself, and none before its handler has been told.
 //! - A subscriber that is behind costs pointers up to its outbox limit, then its connection.
 //! - No file is read on a reactor or a worker. The pages that may be under way are counted, and their
 //!   queues have room for all of them.

@@ -23,9 +23,9 @@ numbers with an optional suffix: KiB or k (1024), MiB or m, GiB or g. DURATION i
 
 /// A WebSocket server on per-core event loops
 ///
-/// Serves ws://HOST:PORT/echo, /questions, /close and /bench, pages that show them in a browser at
-/// http://HOST:PORT/, and prints one line per address on standard
-/// output when it is ready; the log goes to standard error. SIGTERM or SIGINT stops it gracefully,
+/// Serves ws://HOST:PORT/echo, /chat, /questions, /ticker, /relay/NAME, /close and /bench, pages that
+/// show them in a browser at http://HOST:PORT/, and prints one line per address on standard output
+/// when it is ready; the log goes to standard error. SIGTERM or SIGINT stops it gracefully,
 /// a second one at once.
 #[derive(Debug, Parser)]
 #[command(name = "sockeye", version, after_help = AFTER_HELP)]

@@ -95,7 +95,7 @@ mod tests {
     use crate::testing::{Pair, Received, TestPeer};
 
     fn room() -> Pair {
-        Pair::new(|request| Chat::new(request))
+        Pair::new(Chat::new)
     }
 
     fn join(other: &TestPeer) -> TestPeer {

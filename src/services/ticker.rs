@@ -170,8 +170,7 @@ impl Market {
     }
 
     fn advance(&mut self) {
-        for at in 0..SYMBOLS.len() {
-            let (_, start) = SYMBOLS[at];
+        for (at, (_, start)) in SYMBOLS.iter().enumerate() {
             let price = self.prices[at];
             let moved = price * (1.0 + STEP * self.random()) + (start - price) * PULL;
             self.prices[at] = (moved * 100.0).round().max(1.0) / 100.0;

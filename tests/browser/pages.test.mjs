@@ -28,9 +28,9 @@ function url(name, origin = server.origin) {
   return name === "index" ? `${origin}/` : `${origin}/${name}.html`;
 }
 
-async function open(name, options = DESKTOP, expected = null) {
+async function open(name, options = DESKTOP, expected = null, origin = server.origin) {
   const page = await browser.page(options, expected);
-  await page.goto(url(name));
+  await page.goto(url(name, origin));
   await waitForState(page, "OPEN");
   return page;
 }
@@ -55,7 +55,11 @@ const VISITS = {
     await page.locator("#log .in").nth(3).waitFor();
   },
   async chat(page) {
-    for (const [name, said] of [["Ada", "Good morning!"], ["Bo", "Are the salmon back already?"]]) {
+    for (const [name, said] of [
+      ["Ada", "Good morning!"], ["Bo", "Are the salmon back already?"],
+      ["Ada", "The first ones passed the weir last night, forty of them before it was dark."],
+      ["Bo", "Then I will be there at noon."],
+    ]) {
       await page.fill("#name", name);
       await page.fill("#text", said);
       await page.keyboard.press("Enter");
@@ -77,7 +81,9 @@ for (const name of PAGES) {
     desktop: DESKTOP, "desktop-dark": DESKTOP_DARK, phone: PHONE, "phone-dark": PHONE_DARK,
   })) {
     test(`${name} on a ${look}`, async () => {
-      const page = await open(name, options);
+      // Nobody has said anything in the room of a new server.
+      const own = await Server.start("--listen", "127.0.0.1:0");
+      const page = await open(name, options, null, own.origin);
       await VISITS[name](page);
       await shot(page, `${name}-${look}`);
       const fit = await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth);
@@ -86,6 +92,8 @@ for (const name of PAGES) {
         .filter((control) => !(control.labels?.length || control.textContent.trim() || control.ariaLabel))
         .map((control) => control.outerHTML));
       assert.deepEqual(nameless, [], "every control has a name");
+      await browser.check();
+      await own.stop();
     });
   }
 }
@@ -363,6 +371,8 @@ test("chat: two tabs see one order, and what one missed when it comes back", asy
     await eventually(async () => (await said(tab)).length, 13);
   }
   assert.deepEqual(await said(tabs[0]), await said(tabs[1]), "nothing lost, nothing twice");
+  const times = () => tabs[0].locator("#log li .when, #log li time").allTextContents();
+  assert.equal((await times()).indexOf("earlier"), 11, "what it missed has no time");
   await shot(tabs[0], "chat-resumed");
   proxy.stop();
   await browser.check();

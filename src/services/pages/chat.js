@@ -25,10 +25,14 @@ function receive({ messages, epoch, offset, recovered }) {
   } else if (isFirst) {
     resumed.textContent = `resumed, ${messages.length} missed`;
   }
-  isFirst = false;
   for (const message of messages) {
-    log.received(message, "");
+    if (isFirst) {
+      log.earlier(message);
+    } else {
+      log.received(message, "");
+    }
   }
+  isFirst = false;
   if (epoch !== undefined && offset !== undefined) {
     position = `${epoch}-${offset}`;
   }

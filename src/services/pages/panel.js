@@ -171,6 +171,11 @@ export class Log {
     this.#add("in", "←", "received", excerpt(data), remark ?? bytes(size(data)));
   }
 
+  // What was sent before this connection began, nobody knows when.
+  earlier(data) {
+    this.#add("in", "←", "received", excerpt(data), "", "earlier");
+  }
+
   note(text) {
     this.#add("note", "·", "", text, "");
   }
@@ -180,7 +185,7 @@ export class Log {
     this.#list.classList.add("empty");
   }
 
-  #add(kind, arrow, spoken, text, remark) {
+  #add(kind, arrow, spoken, text, remark, when = null) {
     const list = this.#list;
     const atEnd = list.scrollHeight - list.scrollTop - list.clientHeight < 40;
     const now = new Date();
@@ -188,7 +193,9 @@ export class Log {
     mark.setAttribute("aria-hidden", "true");
     list.append(element("li", { className: kind },
       mark,
-      element("time", { dateTime: now.toISOString() }, clock(now)),
+      when === null
+        ? element("time", { dateTime: now.toISOString() }, clock(now))
+        : element("span", { className: "when" }, when),
       element("span", { className: "text" },
         element("span", { className: "unseen" }, spoken && `${spoken}: `), text),
       element("span", { className: "size" }, remark)));
