@@ -21,7 +21,8 @@
 //! | [`services`] | the built-in endpoints and pages, written against the public API only |
 //! | [`testing`] | a reactor with virtual sockets and virtual time |
 //!
-//! `main.rs` and `cli` are the binary: flags, signals, the descriptor limit.
+//! `sync` is what queues between threads are made of, and `mapped_vec` what batches and replies are made
+//! of. `main.rs` and `cli` are the binary: flags, signals, the descriptor limit.
 //!
 //! # The path of a message
 //!
@@ -86,7 +87,9 @@
 //! - A connection that waits for nothing holds no buffer: its cold state is boxed, made when needed
 //!   and freed when empty. Bytes held are charged to the reactor's memory account.
 //! - Memory follows what was received, never what was declared; everything a peer can make us hold
-//!   has a limit.
+//!   has a limit. The buffer of a large message is kept for the next (`connection/spares.rs`),
+//!   which may have all of it at once while little is held; that too is bounded and charged, and
+//!   ends when no large message comes for a second.
 //! - A token is a slot and its generation: what comes too late misses and never meets a stranger.
 //! - A deadline that moves later costs nothing; one that comes nearer marks its connection.
 //! - A topic has one order, the same for all its subscribers. A subscriber gets every publication
@@ -99,6 +102,7 @@
 
 mod connection;
 mod http;
+mod mapped_vec;
 pub mod protocol;
 mod reactor;
 mod server;

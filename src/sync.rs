@@ -5,9 +5,13 @@
 pub(crate) use crossbeam_channel::{Receiver, Sender, bounded};
 #[cfg(not(all(test, loom)))]
 pub(crate) use std::sync::atomic;
+#[cfg(not(all(test, loom)))]
+pub(crate) use std::sync::{Mutex, MutexGuard};
 
 #[cfg(all(test, loom))]
 pub(crate) use loom::sync::atomic;
+#[cfg(all(test, loom))]
+pub(crate) use loom::sync::{Mutex, MutexGuard};
 #[cfg(all(test, loom))]
 pub(crate) use model::{Receiver, Sender, bounded};
 

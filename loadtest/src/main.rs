@@ -1,3 +1,5 @@
 //! The `loadtest` binary.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    loadtest::cli::main()
+}

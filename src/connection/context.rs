@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::Tick;
 use super::delivery::Front;
 use super::errand::Errands;
+use super::spares::Spares;
 use crate::protocol::DecoderSettings;
 use crate::transport::Token;
 
@@ -71,6 +72,7 @@ pub(crate) struct Context<S, D> {
     pub(crate) now: Tick,
     pub(crate) account: MemoryAccount,
     pub(crate) totals: Totals,
+    pub(super) spares: Spares,
     pub(super) buffer: Box<[u8]>,
     /// Answers to pings found in one read.
     pub(super) control: Vec<u8>,
@@ -95,10 +97,28 @@ impl<S, D> Context<S, D> {
             now,
             account: MemoryAccount::default(),
             totals: Totals::default(),
+            spares: Spares::new(),
             buffer: vec![0; READ_BUFFER].into_boxed_slice(),
             control: Vec::new(),
             heard: Vec::new(),
         }
+    }
+
+    /// The end of a turn; `last` if nothing is to be kept for further ones.
+    #[inline]
+    pub(crate) fn tend(&mut self, last: bool) {
+        self.spares.tend(self.now, last, &mut self.account);
+    }
+
+    /// When [`tend`](Self::tend) has to be called again, whatever happens.
+    pub(crate) fn deadline(&self) -> Option<Tick> {
+        self.spares.deadline()
+    }
+
+    /// What spare buffers take of the memory account.
+    #[cfg(all(test, not(loom)))]
+    pub(crate) fn spares(&self) -> usize {
+        self.spares.charged()
     }
 
     /// Counts messages of one connection that were delivered, and notes when.

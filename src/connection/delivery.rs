@@ -2,8 +2,8 @@
 
 use std::net::SocketAddr;
 
-use super::{CloseReason, Verdict};
-use crate::protocol::{CloseCode, MessageKind, Payload, Request, UpgradeRequest};
+use super::{Body, CloseReason, Verdict};
+use crate::protocol::{CloseCode, MessageKind, Request, UpgradeRequest};
 use crate::topics::Subscription;
 use crate::transport::Token;
 
@@ -54,7 +54,7 @@ pub(crate) trait Delivery {
         upgrade: &UpgradeRequest,
         remote: SocketAddr,
     );
-    fn message(&mut self, to: &Target, kind: MessageKind, payload: Payload<'_>);
+    fn message(&mut self, to: &Target, kind: MessageKind, body: Body<'_>);
     /// Takes messages from `next` until there is none. May stop earlier when no further one would
     /// reach the handler.
     fn messages<'b>(&mut self, to: &Target, next: impl FnMut() -> Option<(MessageKind, &'b [u8])>);

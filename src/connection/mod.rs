@@ -19,6 +19,7 @@ mod outbox;
 mod read;
 mod reason;
 mod reply;
+mod spares;
 mod tick;
 mod write;
 

@@ -4,9 +4,10 @@ use std::io;
 use std::ops::Range;
 
 use super::reply::weight;
-use super::{Cause, CloseReason, Connection, Context, Delivery, Flags, State, Verdict};
+use super::spares::Spares;
+use super::{Body, Cause, CloseReason, Connection, Context, Delivery, Flags, State, Tick, Verdict};
 use crate::protocol::{
-    Decoder, DecoderSettings, Event, MAX_HEADERS, Opcode, Request, Role, encode_frame,
+    Decoder, DecoderSettings, Event, MAX_HEADERS, Opcode, Payload, Request, Role, encode_frame,
     find_head_end,
 };
 use crate::transport::{Sys, Token};
@@ -108,12 +109,14 @@ impl<T> Connection<T> {
         S: Sys<Socket = T>,
         D: Delivery,
     {
-        let buffer = self.cold.as_mut()?.decoder.direct_buffer()?;
-        let room = buffer.capacity() - buffer.len();
-        let count = match input(retry(|| cx.sys.read_spare(&self.socket, buffer))) {
+        let (spares, held, now) = (&mut cx.spares, cx.account.held(), cx.now);
+        let spare = |least, most| spares.take(least, most, held, now);
+        let buffer = self.cold.as_mut()?.decoder.direct_buffer(spare)?;
+        let room = buffer.len();
+        let count = match input(retry(|| cx.sys.read(&self.socket, buffer))) {
             Input::Bytes(count) => {
                 self.note_input(count < room);
-                self.received_directly(token, cx);
+                self.received_directly(token, count, cx);
                 count
             }
             other => self.no_input(token, other, cx),
@@ -236,18 +239,24 @@ impl<T> Connection<T> {
     }
 
     #[inline(never)]
-    fn received_directly<S, D: Delivery>(&mut self, token: Token, cx: &mut Context<S, D>) {
+    fn received_directly<S, D: Delivery>(
+        &mut self,
+        token: Token,
+        count: usize,
+        cx: &mut Context<S, D>,
+    ) {
         if let State::Open { seen, .. } = &mut self.state {
             *seen = cx.now;
         }
         let target = self.target(token);
         let open = self.is_open();
         let Some(cold) = &mut self.cold else { return };
-        match cold.decoder.received(&cx.settings.decoder) {
+        match cold.decoder.received(&cx.settings.decoder, count) {
             Ok(Some(Event::Message { kind, payload })) => {
                 if let Some(target) = target.filter(|_| open) {
                     self.in_flight += weight(payload.len()) as u32;
-                    cx.delivery.message(&target, kind, payload);
+                    let body = body(payload, &mut cx.spares, cx.now);
+                    cx.delivery.message(&target, kind, body);
                     cx.note_messages(token, 1);
                 }
             }
@@ -343,7 +352,8 @@ impl<T> Connection<T> {
                     if let Some(target) = &target {
                         messages += 1;
                         in_flight += weight(payload.len()) as u32;
-                        cx.delivery.message(target, kind, payload);
+                        let body = body(payload, &mut cx.spares, cx.now);
+                        cx.delivery.message(target, kind, body);
                     }
                 }
                 // After our Close frame nothing else may be sent.
@@ -499,6 +509,14 @@ impl<T> Connection<T> {
     fn responded<S, D>(&mut self, cx: &mut Context<S, D>) {
         self.state = State::lingering(cx.now);
         self.flags.set(Flags::REARM);
+    }
+}
+
+/// A message as it is delivered.
+fn body<'b>(payload: Payload<'b>, spares: &mut Spares, now: Tick) -> Body<'b> {
+    match payload {
+        Payload::Borrowed(bytes) => Body::Borrowed(bytes),
+        Payload::Owned(bytes) => Body::Owned(spares.lend(bytes, now)),
     }
 }
 

@@ -4,12 +4,16 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::protocol::{CloseCode, CloseFrame, FrameHeader, MessageKind, Opcode, encode_frame};
+use crate::mapped_vec::MappedVec;
+use crate::protocol::{CloseCode, CloseFrame, FrameHeader, MessageKind, Opcode};
 use crate::topics::Topic;
 use crate::transport::Token;
 
-/// Payloads from here on are passed along instead of being copied next to their header.
+/// Payloads from here on are passed along instead of being copied.
 pub(crate) const OWNED_FROM: usize = 16 * 1024;
+/// Lent payloads from here on get memory of their own. Below, a copy next to their header costs
+/// less than the memory and a write in two parts.
+const APART_FROM: usize = 64 * 1024;
 
 /// The bytes of a message, lent or given.
 pub(crate) enum Body<'a> {
@@ -137,9 +141,9 @@ pub(crate) struct Answer<'a> {
 /// Replies under construction: groups of operations over one arena of encoded bytes.
 #[derive(Default)]
 pub(crate) struct Replies {
-    arena: Vec<u8>,
-    ops: Vec<Op>,
-    groups: Vec<Group>,
+    arena: MappedVec<u8>,
+    ops: MappedVec<Op>,
+    groups: MappedVec<Group>,
     /// Whose group is under construction; nobody's only as long as there is no group at all.
     current: Option<Token>,
     /// How far the current group's operations reach in the arena. What lies behind becomes an
@@ -153,8 +157,9 @@ pub(crate) struct Replies {
     event: (usize, usize),
 }
 
-/// Arena capacity kept from one turn to the next.
-const KEPT_ARENA: usize = 256 * 1024;
+/// Arena capacity kept from one turn to the next: what answers a full batch lies in a mapping of
+/// twice its size at most.
+const KEPT_ARENA: usize = 512 * 1024;
 
 impl Replies {
     /// Starts (or goes on with) the group of one connection.
@@ -224,18 +229,42 @@ impl Replies {
     #[inline]
     pub(crate) fn message(&mut self, kind: MessageKind, body: Body<'_>) {
         match body {
-            Body::Borrowed(bytes) if bytes.len() < OWNED_FROM => {
-                encode_frame(&mut self.arena, kind.opcode(), None, bytes);
+            Body::Borrowed(bytes) if bytes.len() < APART_FROM => {
+                self.frame(kind.opcode(), bytes);
             }
             body => self.owned(kind, body),
         }
+    }
+
+    #[inline]
+    fn frame(&mut self, opcode: Opcode, payload: &[u8]) {
+        let header = FrameHeader::short(opcode, payload.len());
+        if !header.is_some_and(|header| self.arena.append(&header, payload)) {
+            self.general_frame(opcode, payload);
+        }
+    }
+
+    /// Any frame but a fragment.
+    #[inline(never)]
+    fn general_frame(&mut self, opcode: Opcode, payload: &[u8]) {
+        let mut header = [0; FrameHeader::MAX_LEN];
+        let header_len = FrameHeader {
+            fin: true,
+            opcode,
+            mask: None,
+            payload_len: payload.len() as u64,
+        }
+        .encode(&mut header);
+        self.arena.reserve(header_len + payload.len());
+        self.arena.extend_from_slice(&header[..header_len]);
+        self.arena.extend_from_slice(payload);
     }
 
     // Kept apart, because the path of small borrowed messages is taken most.
     #[inline(never)]
     fn owned(&mut self, kind: MessageKind, body: Body<'_>) {
         if body.as_bytes().len() < OWNED_FROM {
-            encode_frame(&mut self.arena, kind.opcode(), None, body.as_bytes());
+            self.general_frame(kind.opcode(), body.as_bytes());
         } else {
             let frame = OutFrame::new(kind.opcode(), body.into_bytes());
             self.apart += frame.len();
@@ -245,12 +274,14 @@ impl Replies {
 
     /// Bytes that are not a frame: an HTTP response.
     pub(crate) fn raw(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
-        write(&mut self.arena);
+        let mut bytes = Vec::new();
+        write(&mut bytes);
+        self.arena.extend_from_slice(&bytes);
     }
 
     /// A Close frame (RFC 6455 section 5.5.1).
     pub(crate) fn close_frame(&mut self, code: Option<CloseCode>, reason: &str) {
-        CloseFrame::encode(&mut self.arena, None, code, reason);
+        self.raw(|bytes| CloseFrame::encode(bytes, None, code, reason));
     }
 
     pub(crate) fn push(&mut self, op: Op) {
@@ -317,7 +348,7 @@ impl Replies {
         self.finish_group();
         let mut ops = 0;
         let mut start = 0;
-        for group in &self.groups {
+        for group in self.groups.iter() {
             apply(Answer {
                 token: group.token,
                 ops: &mut self.ops[ops..group.ops_end],

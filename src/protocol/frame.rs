@@ -144,6 +144,12 @@ impl FrameHeader {
         )))
     }
 
+    /// The header of a whole unmasked frame, if it is one of those that take two bytes.
+    #[inline]
+    pub(crate) fn short(opcode: Opcode, payload_len: usize) -> Option<[u8; 2]> {
+        (payload_len <= MAX_SHORT).then_some([FIN | opcode as u8, payload_len as u8])
+    }
+
     /// Writes the header to the front of `out`, its length in the shortest form, and returns how
     /// many bytes it takes.
     #[inline]
@@ -216,8 +222,11 @@ pub fn encode_frame(out: &mut Vec<u8>, opcode: Opcode, mask: Option<[u8; 4]>, pa
     );
     // With room for all of it no call can come between the two parts.
     let room = out.capacity() - out.len();
-    if mask.is_none() && payload.len() <= MAX_SHORT && payload.len() + 2 <= room {
-        out.extend_from_slice(&[FIN | opcode as u8, payload.len() as u8]);
+    if mask.is_none()
+        && let Some(header) = FrameHeader::short(opcode, payload.len())
+        && header.len() + payload.len() <= room
+    {
+        out.extend_from_slice(&header);
         out.extend_from_slice(payload);
         return;
     }

@@ -78,6 +78,20 @@ fn feed(
     }
 }
 
+/// Sometimes a buffer that has been used before, of one size or another.
+fn used(piece: &[u8], least: usize, most: usize) -> Option<Vec<u8>> {
+    let capacity = match piece.len() % 5 {
+        0 => return None,
+        1 => least - 1,
+        2 => least,
+        3 => most,
+        _ => 2 * most,
+    };
+    let mut buffer = vec![0xee; capacity];
+    buffer.truncate(piece.len() % 3 * most);
+    Some(buffer)
+}
+
 /// Decodes pieces one after the other. With `direct`, a piece goes straight into the message's
 /// buffer wherever the decoder offers it.
 fn decode<'p>(
@@ -89,15 +103,14 @@ fn decode<'p>(
     let mut outcome = Outcome::default();
     for mut piece in pieces {
         while direct && !piece.is_empty() {
-            let Some(buffer) = decoder.direct_buffer() else {
+            let Some(buffer) = decoder.direct_buffer(|least, most| used(piece, least, most)) else {
                 break;
             };
-            let (length, capacity) = (buffer.len(), buffer.capacity());
-            assert!(capacity > length, "a direct buffer has room");
-            let (front, rest) = piece.split_at(piece.len().min(capacity - length));
-            buffer.extend_from_slice(front);
+            assert!(!buffer.is_empty(), "a direct buffer has room");
+            let (front, rest) = piece.split_at(piece.len().min(buffer.len()));
+            buffer[..front.len()].copy_from_slice(front);
             piece = rest;
-            match decoder.received(settings) {
+            match decoder.received(settings, front.len()) {
                 Ok(event) => outcome.0.extend(event.map(Seen::from)),
                 Err(error) => {
                     outcome.1 = Some(error);

@@ -5,8 +5,9 @@ use std::net::SocketAddr;
 
 use bytes::Bytes;
 
-use crate::connection::{CloseReason, OWNED_FROM, Replies, Target, weight};
-use crate::protocol::{CloseCode, MessageKind, Payload};
+use crate::connection::{Body, CloseReason, OWNED_FROM, Replies, Target, weight};
+use crate::mapped_vec::MappedVec;
+use crate::protocol::{CloseCode, MessageKind};
 use crate::topics::Subscription;
 
 /// Memory of a batch that is kept when it is recycled.
@@ -57,13 +58,14 @@ pub(crate) struct Batch {
     reactor: u16,
     /// The worker it is filled for.
     pub(super) worker: u16,
-    arena: Vec<u8>,
+    arena: MappedVec<u8>,
     /// Bytes of large messages.
     apart: usize,
-    groups: Vec<Group>,
-    entries: Vec<Entry>,
+    groups: MappedVec<Group>,
+    entries: MappedVec<Entry>,
     large: Vec<Bytes>,
-    rare: Vec<Rare>,
+    /// Each is taken out where it is.
+    rare: MappedVec<Option<Rare>>,
     pub(crate) replies: Replies,
 }
 
@@ -114,14 +116,13 @@ impl Batch {
         }
     }
 
-    pub(super) fn message(&mut self, to: &Target, kind: MessageKind, payload: Payload<'_>) {
-        let entry = match payload {
-            Payload::Borrowed(bytes) if bytes.len() < OWNED_FROM => {
+    pub(super) fn message(&mut self, to: &Target, kind: MessageKind, body: Body<'_>) {
+        let entry = match body {
+            Body::Borrowed(bytes) if bytes.len() < OWNED_FROM => {
                 self.arena.extend_from_slice(bytes);
                 Entry::Small(kind, self.arena.len() as u32)
             }
-            Payload::Borrowed(bytes) => self.large(kind, Bytes::copy_from_slice(bytes)),
-            Payload::Owned(bytes) => self.large(kind, bytes.into()),
+            body => self.large(kind, body.into_bytes()),
         };
         self.push(to, entry);
     }
@@ -146,7 +147,7 @@ impl Batch {
     }
 
     pub(super) fn rare(&mut self, to: &Target, rare: Rare) {
-        self.rare.push(rare);
+        self.rare.push(Some(rare));
         self.push(to, Entry::Rare(self.arena.len() as u32));
     }
 
@@ -168,10 +169,10 @@ impl Batch {
     /// leaves the events empty, with their memory.
     pub(crate) fn deliver(&mut self, consumer: &mut impl Consumer) {
         let mut large = self.large.drain(..);
-        let mut rare = self.rare.drain(..);
+        let mut rare = self.rare.iter_mut();
         let mut at = 0;
         let mut start = 0;
-        for Group { to, end } in &self.groups {
+        for Group { to, end } in self.groups.iter() {
             let end = *end as usize;
             let mut small = Small {
                 entries: &self.entries[at..end],
@@ -195,7 +196,8 @@ impl Batch {
                     Entry::Timer(epoch) => Event::Timer(epoch),
                     Entry::Drain => Event::Drain,
                     Entry::Rare(end) => {
-                        let event = rare.next().expect("each rare entry has its event");
+                        let event = rare.next().and_then(Option::take);
+                        let event = event.expect("each rare entry has its event");
                         Event::Rare(event, small.bytes(end))
                     }
                 };
@@ -205,7 +207,7 @@ impl Batch {
             start = small.start;
         }
         drop(large);
-        drop(rare);
+        self.rare.clear();
         self.groups.clear();
         self.entries.clear();
         self.arena.clear();

@@ -9,12 +9,11 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crossbeam_channel::Sender;
-
 use super::batch::{Batch, Rare};
 use super::inbox::Inbox;
-use crate::connection::{CloseReason, Delivery, Replies, Target, Tick};
-use crate::protocol::{CloseCode, MessageKind, Payload, Request, UpgradeRequest};
+use super::queue::Queue;
+use crate::connection::{Body, CloseReason, Delivery, Replies, Target, Tick};
+use crate::protocol::{CloseCode, MessageKind, Request, UpgradeRequest};
 use crate::topics::Subscription;
 
 /// Batches of one reactor that are with one worker at most.
@@ -27,7 +26,7 @@ pub(crate) const BATCHES: usize = IN_FLIGHT + 1;
 const FULL: usize = 256 * 1024;
 /// Ticks (milliseconds) after which a worker that returns nothing is reported as stuck.
 const STUCK_AFTER: u32 = 5_000;
-/// Ticks after which a lane without traffic gives the memory of its batches back.
+/// Ticks after which a lane without traffic gives the memory of its batches back to the system.
 const QUIET_AFTER: u32 = 1_000;
 
 /// How a reactor gets back what handlers answer.
@@ -52,7 +51,7 @@ pub(crate) type Load = Arc<AtomicUsize>;
 
 /// The way to one worker.
 pub(crate) struct Lane {
-    sender: Sender<Box<Batch>>,
+    queue: Queue,
     load: Load,
     filling: Box<Batch>,
     // A box moves between threads as one word.
@@ -106,14 +105,14 @@ impl Dispatch {
     /// every reactor.
     pub(crate) fn new(
         reactor: u16,
-        workers: impl IntoIterator<Item = (Sender<Box<Batch>>, Load)>,
+        workers: impl IntoIterator<Item = (Queue, Load)>,
         inbox: Arc<Inbox>,
         now: Tick,
     ) -> Self {
-        let lane = |(worker, (sender, load)): (usize, (Sender<Box<Batch>>, Load))| {
+        let lane = |(worker, (queue, load)): (usize, (Queue, Load))| {
             let batch = || Box::new(Batch::new(reactor, worker as u16));
             Lane {
-                sender,
+                queue,
                 load,
                 filling: batch(),
                 spare: (0..IN_FLIGHT).map(|_| batch()).collect(),
@@ -153,7 +152,7 @@ impl Dispatch {
         lane.lean = false;
         let batch = std::mem::replace(&mut lane.filling, spare);
         // There is room for every batch there is; without a receiver the server is ending.
-        if lane.sender.try_send(batch).is_err() {
+        if lane.queue.send(batch).is_err() {
             log::debug!("worker {worker} has ended");
         }
     }
@@ -194,9 +193,9 @@ impl Delivery for Dispatch {
     }
 
     #[inline]
-    fn message(&mut self, to: &Target, kind: MessageKind, payload: Payload<'_>) {
+    fn message(&mut self, to: &Target, kind: MessageKind, body: Body<'_>) {
         let lane = self.lane(to);
-        lane.message(to, kind, payload);
+        lane.message(to, kind, body);
         if lane.bytes() >= FULL {
             self.full = Some(usize::from(to.worker));
         }
@@ -287,7 +286,7 @@ impl Drop for Dispatch {
         for lane in &mut self.lanes {
             if !lane.filling.is_empty() {
                 let batch = std::mem::take(&mut lane.filling);
-                let _ = lane.sender.try_send(batch);
+                let _ = lane.queue.send(batch);
             }
         }
     }

@@ -1,12 +1,12 @@
 //! The one way into a reactor from other threads.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 
 use super::batch::Batch;
 use crate::connection::{Link, MAX_ERRANDS, OutFrame, Part};
 use crate::protocol::CloseCode;
 use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use crate::sync::{Receiver, Sender, bounded};
+use crate::sync::{Mutex, MutexGuard, Receiver, Sender, bounded};
 use crate::topics::{Mailbox, Topic};
 use crate::transport::Token;
 
@@ -99,7 +99,7 @@ impl Inbox {
             items: AtomicUsize::new(0),
             signalled: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
-            news: Mutex::default(),
+            news: Mutex::new(News::default()),
             has_news: AtomicBool::new(false),
             wake,
         }
@@ -154,13 +154,6 @@ impl Inbox {
         if !self.signalled.swap(true, Ordering::AcqRel) {
             (self.wake)();
         }
-    }
-
-    /// The reactor's side, at the beginning of a turn: it will look here before it sleeps, and need
-    /// not be woken for what comes until then.
-    #[inline]
-    pub(super) fn attend(&self) {
-        self.signalled.store(true, Ordering::Release);
     }
 
     /// The reactor's side, before it takes items.

@@ -9,6 +9,8 @@ pub(crate) struct Inspection {
     pub(crate) connections: Vec<connection::Inspection>,
     /// What the memory account says.
     pub(crate) memory: usize,
+    /// What of it is spare buffers.
+    pub(crate) spares: usize,
     /// Items nobody has taken from the inbox.
     pub(crate) has_inbox: bool,
     /// Subscribers, one for each topic.
@@ -31,6 +33,7 @@ impl<S: Sys, D: Handoff> Reactor<S, D> {
         Inspection {
             connections: connections.collect(),
             memory: self.cx.account.held(),
+            spares: self.cx.spares(),
             has_inbox: !self.inbox.is_empty() || !self.fanout.is_at_rest(),
             subscribers: self.fanout.subscribers(),
             waiting: self.waiting.len(),

@@ -13,6 +13,7 @@ mod inbox;
 #[cfg(all(test, not(loom)))]
 mod inspect;
 mod members;
+mod queue;
 mod shell;
 mod stats;
 mod wheel;
@@ -35,6 +36,7 @@ pub(crate) use inbox::{Inbox, Item, Wake};
 pub(crate) use inbox::{Poll, check};
 #[cfg(all(test, not(loom)))]
 pub(crate) use inspect::Inspection;
+pub(crate) use queue::{Queue, take};
 pub(crate) use shell::{Shell, pin};
 pub(crate) use stats::Stats;
 
@@ -129,7 +131,6 @@ impl<S: Sys, D: Handoff> Reactor<S, D> {
     /// Does everything that can be done now, and says when there will be more.
     pub(crate) fn turn(&mut self, events: impl IntoIterator<Item = Readiness>, now: Tick) -> Next {
         self.cx.now = now;
-        self.inbox.attend();
         self.cx.delivery.begin(now);
         std::mem::swap(&mut self.ready, &mut self.turns);
         self.take_events(events);
@@ -140,6 +141,7 @@ impl<S: Sys, D: Handoff> Reactor<S, D> {
         self.write_dirty();
         self.accept();
         self.cx.delivery.flush(now);
+        self.cx.tend(self.draining.is_some());
         self.publish();
         self.next()
     }
@@ -548,8 +550,8 @@ impl<S: Sys, D: Handoff> Reactor<S, D> {
         if let Some(Some(deadline)) = self.draining {
             at = Some(deadline.earlier(at));
         }
-        if let Some(deadline) = self.cx.delivery.deadline() {
-            at = Some(deadline.earlier(at));
+        for deadline in [self.cx.delivery.deadline(), self.cx.deadline()] {
+            at = deadline.map(|deadline| deadline.earlier(at)).or(at);
         }
         at.map_or(Next::WhenReady, Next::At)
     }

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
-use std::thread::JoinHandle;
+use std::thread::{JoinHandle, Thread};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
@@ -15,8 +15,8 @@ use super::handle::{ServerHandle, Signal};
 use super::{Parts, Server};
 use crate::connection::{Context, Errands, Front, Settings, ticks};
 use crate::reactor::{
-    BATCHES, Batch, Dispatch, Handoff, Inbox, Job, Load, Outgoing, Population, Reactor, errands,
-    pin, reserved_slots,
+    BATCHES, Batch, Dispatch, Handoff, Inbox, Job, Load, Outgoing, Population, Queue, Reactor,
+    errands, pin, reserved_slots,
 };
 use crate::topics::Memory;
 use crate::transport::OsSys;
@@ -92,7 +92,7 @@ impl Running {
         &mut self,
         name: String,
         work: impl FnOnce() -> Result<()> + Send + 'static,
-    ) -> Result<()> {
+    ) -> Result<Thread> {
         let handle = self.handle();
         let index = self.threads.len();
         let body = move || {
@@ -104,9 +104,11 @@ impl Running {
             handle.ended(index);
             result
         };
-        let thread = std::thread::Builder::new().name(name).spawn(body);
-        self.threads.push(thread.map_err(Error::Reactor)?);
-        Ok(())
+        let join = std::thread::Builder::new().name(name).spawn(body);
+        let join = join.map_err(Error::Reactor)?;
+        let thread = join.thread().clone();
+        self.threads.push(join);
+        Ok(thread)
     }
 }
 
@@ -167,17 +169,18 @@ impl Server {
         let mut lanes = Vec::new();
         for (index, link) in running.handle().workers().iter().enumerate() {
             let (sender, batches) = bounded::<Box<Batch>>(outsides.len() * BATCHES);
-            lanes.push((sender, Arc::clone(&link.load)));
             let load = Arc::clone(&link.load);
             let outsides = Arc::clone(&outsides);
             let activity = Arc::clone(&link.activity);
             let (app, slots) = (Arc::clone(&shared.app), shared.slots);
-            running.start(format!("worker-{index}"), move || {
+            let thread = running.start(format!("worker-{index}"), move || {
                 // Handlers need not be `Send`: they are made here and never leave.
                 let executor = Executor::new(app, load, slots);
                 Worker::new(executor, outsides).run(&batches, &activity);
                 Ok(())
             })?;
+            let queue = Queue::new(sender, thread);
+            lanes.push((queue, Arc::clone(&link.load)));
         }
         for (index, parts) in self.reactors.into_iter().enumerate() {
             let shared = shared.clone();
@@ -190,7 +193,7 @@ impl Server {
     }
 }
 
-type Lanes = Vec<(Sender<Box<Batch>>, Load)>;
+type Lanes = Vec<(Queue, Load)>;
 
 /// What all reactors are started with.
 #[derive(Clone)]

@@ -8,7 +8,8 @@ use crossbeam_channel::{Receiver, bounded};
 use super::network::Network;
 use crate::connection::{Context, Tick, ticks};
 use crate::reactor::{
-    BATCHES, Batch, Dispatch, Inbox, Job, Next, Outgoing, Population, Reactor, Stats, errands,
+    BATCHES, Batch, Dispatch, Inbox, Job, Next, Outgoing, Population, Queue, Reactor, Stats,
+    errands,
 };
 use crate::server::{App, WorkerLink, settings};
 use crate::topics::Memory;
@@ -77,7 +78,8 @@ impl Engine {
         let mut hands = Vec::new();
         for link in &links {
             let (sender, batches) = bounded(reactors * BATCHES);
-            lanes.push((sender, Arc::clone(&link.load)));
+            let queue = Queue::new(sender, std::thread::current());
+            lanes.push((queue, Arc::clone(&link.load)));
             let load = Arc::clone(&link.load);
             let executor = Executor::new(Arc::clone(&app), load, 0);
             hands.push(Hand {

@@ -416,13 +416,6 @@ impl Sys for Network {
         Ok(count)
     }
 
-    fn read_spare(&mut self, socket: &Socket, buffer: &mut Vec<u8>) -> io::Result<usize> {
-        let mut bytes = vec![0; buffer.capacity() - buffer.len()];
-        let count = self.read(socket, &mut bytes)?;
-        buffer.extend_from_slice(&bytes[..count]);
-        Ok(count)
-    }
-
     fn write(&mut self, socket: &Socket, bytes: &[u8]) -> io::Result<usize> {
         self.write_vectored(socket, &[IoSlice::new(bytes)])
     }

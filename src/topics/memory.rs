@@ -103,8 +103,8 @@ impl Memory {
     }
 
     /// The topic with this name.
-    #[cfg(all(test, not(loom)))]
-    pub(super) fn topic_of(&self, name: &str) -> Arc<Topic> {
+    #[cfg(test)]
+    pub(crate) fn topic_of(&self, name: &str) -> Arc<Topic> {
         self.topic(name).expect("room")
     }
 

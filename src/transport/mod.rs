@@ -77,8 +77,6 @@ pub(crate) trait Sys {
     /// Registers for both directions, edge-triggered; called once per socket.
     fn register(&mut self, socket: &Self::Socket, token: Token) -> io::Result<()>;
     fn read(&mut self, socket: &Self::Socket, buffer: &mut [u8]) -> io::Result<usize>;
-    /// Reads into the spare capacity of `buffer` and never makes it grow.
-    fn read_spare(&mut self, socket: &Self::Socket, buffer: &mut Vec<u8>) -> io::Result<usize>;
     fn write(&mut self, socket: &Self::Socket, bytes: &[u8]) -> io::Result<usize>;
     fn write_vectored(&mut self, socket: &Self::Socket, parts: &[IoSlice<'_>])
     -> io::Result<usize>;

@@ -6,7 +6,6 @@ use std::os::fd::{AsRawFd, OwnedFd};
 
 use mio::unix::SourceFd;
 use mio::{Interest, Registry};
-use rustix::buffer::spare_capacity;
 use rustix::net::{Shutdown, SocketFlags};
 
 use super::{Sys, Token};
@@ -56,10 +55,6 @@ impl Sys for OsSys {
 
     fn read(&mut self, socket: &OwnedFd, buffer: &mut [u8]) -> io::Result<usize> {
         Ok(rustix::io::read(socket, buffer)?)
-    }
-
-    fn read_spare(&mut self, socket: &OwnedFd, buffer: &mut Vec<u8>) -> io::Result<usize> {
-        Ok(rustix::io::read(socket, spare_capacity(buffer))?)
     }
 
     fn write(&mut self, socket: &OwnedFd, bytes: &[u8]) -> io::Result<usize> {

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use super::executor::{Application, Executor, Sink};
 use super::output::Outside;
 use crate::connection::{Body, CloseReason, Delivery, Replies, Target, Tick};
-use crate::protocol::{CloseCode, MessageKind, Payload, Request, UpgradeRequest};
+use crate::protocol::{CloseCode, MessageKind, Request, UpgradeRequest};
 use crate::reactor::{Batch, Handoff};
 use crate::topics::Subscription;
 
@@ -62,11 +62,7 @@ impl<A: Application> Delivery for Inline<A> {
         executor.open(to, request, upgrade, remote, sink);
     }
 
-    fn message(&mut self, to: &Target, kind: MessageKind, payload: Payload<'_>) {
-        let body = match payload {
-            Payload::Borrowed(bytes) => Body::Borrowed(bytes),
-            Payload::Owned(bytes) => Body::Owned(bytes.into()),
-        };
+    fn message(&mut self, to: &Target, kind: MessageKind, body: Body<'_>) {
         let (executor, sink) = self.parts();
         executor.message(to, kind, body, sink);
     }

@@ -10,7 +10,7 @@ use super::executor::{Application, Executor, Sink};
 use super::output::Outside;
 use crate::connection::{Body, Replies, Target};
 use crate::protocol::{MAX_HEADERS, MessageKind, Request};
-use crate::reactor::{Batch, Consumer, Event, Rare};
+use crate::reactor::{Batch, Consumer, Event, Rare, take};
 
 /// What a worker shows of itself to other threads.
 #[derive(Debug)]
@@ -60,7 +60,7 @@ impl<A: Application> Worker<A> {
 
     /// Handles batches until every reactor has gone, then ends the handlers that are left.
     pub(crate) fn run(mut self, batches: &Receiver<Box<Batch>>, activity: &Activity) {
-        for mut batch in batches {
+        while let Some(mut batch) = take(batches) {
             activity.begin();
             self.handle(&mut batch);
             activity.end();

@@ -1,5 +1,16 @@
 //! What a run found. The JSON of `--json` is this, field by field.
 
+pub mod format;
+pub mod hgrm;
+pub mod html;
+pub mod json;
+pub mod output;
+pub mod plot;
+pub mod progress;
+pub mod quantiles;
+pub mod require;
+pub mod summary;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
@@ -36,7 +47,14 @@ pub struct Report {
     /// What this process used.
     pub client: ClientUse,
     /// What only this scenario has, such as the rates a search tried; each entry is named by the scenario.
+    /// `ROW.WHAT` is a figure of a row of one of the tables.
     pub details: BTreeMap<String, f64>,
+    /// What of it is easier read in rows and columns, such as the tries of a search.
+    #[serde(default)]
+    pub tables: Vec<Table>,
+    /// What a reader ought to know about the figures, though it is no fault.
+    #[serde(default)]
+    pub notes: Vec<String>,
     /// Over time, one for each second or so.
     pub series: Vec<Sample>,
     /// What went wrong, in words, with how often; bounded.
@@ -51,6 +69,17 @@ impl Report {
     pub fn is_faultless(&self) -> bool {
         self.faults.is_empty()
     }
+}
+
+/// Rows and columns of text that only one scenario has.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Table {
+    /// What its rows are about; the heading of the first column.
+    pub title: String,
+    /// Headings of the other columns.
+    pub columns: Vec<String>,
+    /// The rows; the first entry is the row's name.
+    pub rows: Vec<Vec<String>>,
 }
 
 /// What became of the connections.
@@ -142,8 +171,17 @@ pub struct ServerUse {
     pub memory_after: u64,
     /// `(memory_after - memory_before) / connections open`.
     pub memory_per_connection: Option<f64>,
-    /// The most kernel memory that sockets of this network namespace used at any sample, from `/proc/net/sockstat`.
+    /// The most kernel memory that TCP buffers used at any sample, from `/proc/net/sockstat`; the
+    /// kernel counts them for the whole machine, the client's own included.
     pub kernel_socket_memory: u64,
+}
+
+impl ServerUse {
+    /// Shares the CPU time out among so many messages (or handshakes).
+    pub fn share(&mut self, messages: u64) {
+        let cpu = self.user_seconds + self.system_seconds;
+        self.cpu_per_message_us = (messages > 0).then(|| cpu * 1e6 / messages as f64);
+    }
 }
 
 /// What this process used.

@@ -87,24 +87,32 @@ impl Decoder {
         Ok(Some((kind, payload)))
     }
 
-    /// The buffer of a large message whose frame is unfinished, to receive into directly.
+    /// Room for bytes of a large message whose frame is unfinished, to receive into directly. What
+    /// it holds before means nothing.
     ///
-    /// It has spare capacity, never more than the bytes that remain of the frame, and grows with
-    /// what was received, not with what was declared. The caller appends to it and calls
-    /// [`received`](Self::received), before any other call. `None` if the next bytes belong into
-    /// [`next`](Self::next) instead.
-    pub fn direct_buffer(&mut self) -> Option<&mut Vec<u8>> {
+    /// It is never empty and never more than the bytes that remain of the frame. The caller fills
+    /// it from its front and calls [`received`](Self::received), before any other call. `None` if
+    /// the next bytes belong into [`next`](Self::next) instead.
+    ///
+    /// The message's buffer grows with what was received, not with what was declared. Before it
+    /// does, `spare` is asked for one that is there already, with a capacity of at least its first
+    /// argument; up to its second, the end of the frame, more spares growing again. Its contents
+    /// are overwritten.
+    pub fn direct_buffer(
+        &mut self,
+        spare: impl FnOnce(usize, usize) -> Option<Vec<u8>>,
+    ) -> Option<&mut [u8]> {
         match self.partial.as_deref_mut()? {
             Partial {
                 stage: Stage::Data(frame),
                 message: Some(message),
-            } => message.direct(frame),
+            } => message.direct(frame, spare),
             _ => None,
         }
     }
 
-    /// Unmasks and checks what was appended to the [`direct_buffer`](Self::direct_buffer), and
-    /// returns the message if that was the rest of it.
+    /// Unmasks and checks the first `count` bytes of the [`direct_buffer`](Self::direct_buffer),
+    /// and returns the message if that was the rest of it.
     ///
     /// # Errors
     ///
@@ -112,10 +120,11 @@ impl Decoder {
     ///
     /// # Panics
     ///
-    /// If more was appended than the spare capacity, or the buffer was shortened.
+    /// If that is more than the buffer had.
     pub fn received(
         &mut self,
         _settings: &DecoderSettings,
+        count: usize,
     ) -> Result<Option<Event<'_>>, ProtocolError> {
         let Some(Partial {
             stage: Stage::Data(frame),
@@ -124,7 +133,7 @@ impl Decoder {
         else {
             return Ok(None);
         };
-        let progress = message.received(frame)?;
+        let progress = message.received(frame, count)?;
         Ok(self
             .finish_frame(progress)
             .map(|(kind, bytes)| Event::Message {

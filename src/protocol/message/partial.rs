@@ -148,14 +148,14 @@ pub(super) struct Assembly {
     frames: usize,
     utf8: Utf8Validator,
     buffer: Vec<u8>,
-    /// How much of the buffer is unmasked and checked. The rest was received into it directly.
-    clean: usize,
+    /// How much of the buffer has come, unmasked and checked. The rest is to be received into.
+    filled: usize,
 }
 
 impl Assembly {
     /// Bytes so far.
     pub(super) fn len(&self) -> usize {
-        self.buffer.len()
+        self.filled
     }
 
     /// Begins a message.
@@ -165,7 +165,7 @@ impl Assembly {
             frames: 0,
             utf8: Utf8Validator::default(),
             buffer: Vec::new(),
-            clean: 0,
+            filled: 0,
         }
     }
 
@@ -181,12 +181,12 @@ impl Assembly {
             });
         }
         self.frames += 1;
-        let total = settings.admit(self.buffer.len(), header.payload_len)?;
+        let total = settings.admit(self.filled, header.payload_len)?;
         Ok(DataFrame {
             fin: header.fin,
             key: header.mask,
             length: header.payload_len,
-            remaining: total - self.buffer.len(),
+            remaining: total - self.filled,
         })
     }
 
@@ -199,59 +199,77 @@ impl Assembly {
     ) -> Result<(usize, Progress), ProtocolError> {
         let input = &input[..input.len().min(frame.remaining)];
         let most = if frame.fin {
-            self.buffer.len() + frame.remaining
+            self.filled + frame.remaining
         } else {
             settings.max_message
         };
+        self.buffer.truncate(self.filled);
         self.grow(self.buffer.len() + input.len(), most);
         match frame.key {
             Some(key) => mask_into(&mut self.buffer, input, key, frame.position()),
             None => self.buffer.extend_from_slice(input),
         }
-        self.check()?;
-        let progress = frame.advance(input.len());
-        self.finish(progress)?;
+        let progress = self.advance(frame, input.len())?;
         Ok((input.len(), progress))
     }
 
-    /// The buffer to receive into, see [`Decoder::direct_buffer`](super::Decoder::direct_buffer).
-    pub(super) fn direct(&mut self, frame: &DataFrame) -> Option<&mut Vec<u8>> {
-        let length = self.buffer.len();
-        if frame.length < DIRECT_FRAME || length < DIRECT_AFTER {
+    /// The room to receive into, see [`Decoder::direct_buffer`](super::Decoder::direct_buffer).
+    pub(super) fn direct(
+        &mut self,
+        frame: &DataFrame,
+        spare: impl FnOnce(usize, usize) -> Option<Vec<u8>>,
+    ) -> Option<&mut [u8]> {
+        if frame.length < DIRECT_FRAME || self.filled < DIRECT_AFTER {
             return None;
         }
-        let pending = length - self.clean;
-        let most = self.clean + frame.remaining;
-        if pending == frame.remaining {
-            return None;
+        let most = self.filled + frame.remaining;
+        let wanted = DIRECT_AFTER.min(frame.remaining);
+        if self.buffer.capacity() - self.filled < wanted {
+            let target = DIRECT_BUFFER.max(self.filled.saturating_mul(2)).min(most);
+            match spare(target, most).filter(|spare| spare.capacity() >= target) {
+                Some(spare) => self.move_to(spare),
+                None => self.buffer.reserve_exact(target - self.buffer.len()),
+            }
         }
-        let wanted = DIRECT_AFTER.min(most - length);
-        if self.buffer.capacity() - length < wanted {
-            let target = DIRECT_BUFFER.max(length.saturating_mul(2)).min(most);
-            self.buffer.reserve_exact(target - length);
+        let end = most.min(self.buffer.capacity());
+        if self.buffer.len() < end {
+            self.buffer.resize(end, 0);
         }
-        // Small fragments may have left room for more than this frame.
-        (self.buffer.capacity() <= most).then_some(&mut self.buffer)
+        Some(&mut self.buffer[self.filled..end])
     }
 
-    /// Takes the bytes that were received into the buffer.
-    pub(super) fn received(&mut self, frame: &mut DataFrame) -> Result<Progress, ProtocolError> {
-        let fresh = &mut self.buffer[self.clean..];
+    fn move_to(&mut self, mut spare: Vec<u8>) {
+        let bytes = &self.buffer[..self.filled];
+        match spare.get_mut(..bytes.len()) {
+            Some(start) => start.copy_from_slice(bytes),
+            None => {
+                spare.clear();
+                spare.extend_from_slice(bytes);
+            }
+        }
+        self.buffer = spare;
+    }
+
+    /// Takes `count` bytes that were received into the buffer.
+    pub(super) fn received(
+        &mut self,
+        frame: &mut DataFrame,
+        count: usize,
+    ) -> Result<Progress, ProtocolError> {
         assert!(
-            fresh.len() <= frame.remaining,
+            count <= frame.remaining,
             "more bytes received than the frame has"
         );
+        let fresh = &mut self.buffer[self.filled..][..count];
         if let Some(key) = frame.key {
             mask_in_place(fresh, key, frame.position());
         }
-        let progress = frame.advance(fresh.len());
-        self.check()?;
-        self.finish(progress)?;
-        Ok(progress)
+        self.advance(frame, count)
     }
 
     /// The message, when it is complete.
-    pub(super) fn into_parts(self) -> (MessageKind, Vec<u8>) {
+    pub(super) fn into_parts(mut self) -> (MessageKind, Vec<u8>) {
+        self.buffer.truncate(self.filled);
         (self.kind, self.buffer)
     }
 
@@ -269,20 +287,17 @@ impl Assembly {
         }
     }
 
-    /// Checks the text that is unmasked but not yet checked.
-    fn check(&mut self) -> Result<(), ProtocolError> {
+    /// Checks the next `count` bytes, if they are text, which must not end inside a character.
+    fn advance(&mut self, frame: &mut DataFrame, count: usize) -> Result<Progress, ProtocolError> {
+        let fresh = &self.buffer[self.filled..][..count];
         if self.kind == MessageKind::Text {
-            self.utf8.push(&self.buffer[self.clean..])?;
+            self.utf8.push(fresh)?;
         }
-        self.clean = self.buffer.len();
-        Ok(())
-    }
-
-    /// A message must not end inside a character.
-    fn finish(&self, progress: Progress) -> Result<(), ProtocolError> {
+        self.filled += count;
+        let progress = frame.advance(count);
         if progress == Progress::Message && !self.utf8.is_complete() {
             return Err(ProtocolError::InvalidUtf8);
         }
-        Ok(())
+        Ok(progress)
     }
 }

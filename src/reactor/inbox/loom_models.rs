@@ -1,10 +1,11 @@
 //! Every interleaving of producers with a reactor that sleeps when it sees nothing to do. A
 //! wake-up that is lost is a deadlock, which loom reports.
 
-use loom::sync::{Condvar, Mutex};
+use loom::sync::Condvar;
 use loom::thread::{self, JoinHandle};
 
 use super::*;
+use crate::topics::{Memory, TopicLimits};
 use crate::transport::Token;
 
 /// A reactor's poll: one sleeper, and wake-ups that are kept until it sleeps.
@@ -79,6 +80,39 @@ fn no_item_is_slept_over() {
             inbox.acknowledge();
             while let Some(item) = inbox.pop() {
                 seen.push(reason(item));
+            }
+        }
+        seen.sort();
+        assert_eq!(seen, ["a", "b"]);
+        for producer in producers {
+            producer.join().unwrap();
+        }
+    });
+}
+
+/// The same for topics with news, which have a list of their own.
+#[test]
+fn no_news_is_slept_over() {
+    check(|| {
+        let hub = Memory::new(TopicLimits {
+            topics: 2,
+            history: 0,
+            history_bytes: 0,
+            log: 0,
+        });
+        let (inbox, poll) = inbox(0);
+        let producers = ["a", "b"].map(|name| {
+            let topic = hub.topic_of(name);
+            producer(&inbox, move |inbox| assert!(Mailbox::news(inbox, topic)))
+        });
+        let mut seen = Vec::new();
+        while seen.len() < 2 {
+            poll.sleep();
+            inbox.acknowledge();
+            if inbox.has_news() {
+                let mut topics = Vec::new();
+                inbox.take_news(&mut topics);
+                seen.extend(topics.iter().map(|topic| topic.name().to_owned()));
             }
         }
         seen.sort();

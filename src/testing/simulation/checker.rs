@@ -39,6 +39,7 @@ impl World {
                 self.fault("a connection that has gone is kept");
             }
         }
+        charged += inspection.spares;
         if charged != inspection.memory {
             self.fault(format!("{charged} charged, {} held", inspection.memory));
         }

@@ -2,6 +2,9 @@
 
 use super::*;
 
+/// How long the buffers of large messages are kept for further ones.
+const SPARES_KEPT: Duration = Duration::from_secs(1);
+
 fn held(peer: &TestPeer) -> u64 {
     peer.stats().memory
 }
@@ -11,7 +14,6 @@ fn an_idle_connection_holds_nothing() {
     let mut peer = probe(&Log::default(), obey).connect().unwrap();
     assert_eq!(held(&peer), 0);
     peer.send("hello");
-    peer.send(vec![1; 1 << 20]);
     peer.ping(b"");
     assert_eq!(held(&peer), 0);
     peer.advance(Duration::from_secs(3600));
@@ -48,8 +50,29 @@ fn a_large_message_is_charged_as_it_comes_and_not_as_it_is_declared() {
         assert!((sent..2 * sent + 200_000).contains(&held(&peer)));
     }
     peer.send_raw(&vec![0; (length - sent) as usize]);
-    assert_eq!(held(&peer), 0);
     assert_eq!(peer.receive(), Some(binary(vec![0; length as usize])));
+    peer.advance(SPARES_KEPT);
+    assert_eq!(held(&peer), 0);
+}
+
+#[test]
+fn the_buffer_of_a_large_message_serves_the_next_and_goes_when_it_is_quiet() {
+    let mut peer = probe(&Log::default(), obey).connect().unwrap();
+    let length = 1 << 20;
+    for byte in 1..=3 {
+        peer.send(vec![byte; length]);
+        assert_eq!(peer.receive(), Some(binary(vec![byte; length])));
+        assert_eq!(held(&peer), length as u64);
+        peer.advance(SPARES_KEPT - Duration::from_millis(1));
+        assert_eq!(held(&peer), length as u64);
+    }
+    // There already, it is used at once; the one for less than half of it is not for it.
+    peer.send_raw(&frame_head(Opcode::Binary, length as u64));
+    peer.send_raw(&vec![0; length / 4]);
+    assert!((length as u64..length as u64 + 1000).contains(&held(&peer)));
+    peer.send_raw(&vec![0; length - length / 4]);
+    peer.advance(SPARES_KEPT);
+    assert_eq!(held(&peer), 0);
 }
 
 #[test]

@@ -100,15 +100,14 @@ fn feed_directly<'p>(
     outcome: &mut Outcome,
 ) -> &'p [u8] {
     while !piece.is_empty() && !outcome.is_over() {
-        let Some(buffer) = decoder.direct_buffer() else {
+        let Some(buffer) = decoder.direct_buffer(|_, _| None) else {
             break;
         };
-        let room = buffer.capacity() - buffer.len();
-        assert!(room > 0, "a direct buffer has room");
-        let (front, rest) = piece.split_at(piece.len().min(room));
-        buffer.extend_from_slice(front);
+        assert!(!buffer.is_empty(), "a direct buffer has room");
+        let (front, rest) = piece.split_at(piece.len().min(buffer.len()));
+        buffer[..front.len()].copy_from_slice(front);
         piece = rest;
-        match decoder.received(settings) {
+        match decoder.received(settings, front.len()) {
             Ok(event) => outcome.events.extend(event.map(Seen::from)),
             Err(fault) => outcome.fault = Some(fault),
         }

@@ -1,0 +1,139 @@
+//! Flags.
+
+mod flags;
+mod hostile;
+mod output;
+mod search;
+mod values;
+
+use std::collections::BTreeMap;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
+
+use crate::compare;
+use crate::engine::{Plan, Scenario};
+use crate::report::Report;
+use crate::run::{self, Title};
+use flags::{ChurnFlags, Common, EchoFlags, HandshakeFlags, IdleFlags, RateFlags};
+use hostile::HostileFlags;
+use search::SearchFlags;
+
+/// A load generator for WebSocket servers that checks every message it gets back.
+///
+/// The exit code is 0 if every message came back as it was sent, 1 if something was wrong or a
+/// requirement did not hold, 2 if the flags are bad or the server cannot be reached.
+#[derive(Debug, Parser)]
+#[command(version, max_term_width = 100)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Keep a number of messages in flight on each connection (closed loop)
+    Echo(EchoFlags),
+    /// Send messages on a schedule, whether or not the server keeps up (open loop)
+    Rate(RateFlags),
+    /// Open connections and hold them
+    Idle(IdleFlags),
+    /// Open connections, as many per second as the server takes, and reset each at once
+    Handshake(HandshakeFlags),
+    /// Connect, exchange some messages, leave, over and over
+    Churn(ChurnFlags),
+    /// Attack the server, next to clients that behave well and whose figures are reported
+    Hostile(HostileFlags),
+    /// Find the most connections or the highest rate that still meets a limit
+    Search(SearchFlags),
+    Compare(Box<compare::Flags>),
+}
+
+/// Reads the flags, runs, reports.
+pub fn main() -> ExitCode {
+    let mut command = Cli::command();
+    let matches = command.get_matches_mut();
+    let cli = match Cli::from_arg_matches(&matches) {
+        Ok(cli) => cli,
+        Err(error) => error.format(&mut command).exit(),
+    };
+    let settings = settings(&command, &matches);
+    let result = match cli.command {
+        Command::Echo(flags) => flags.run(settings, &stop_on_signals()),
+        Command::Rate(flags) => flags.run(settings, &stop_on_signals()),
+        Command::Idle(flags) => flags.run(settings, &stop_on_signals()),
+        Command::Handshake(flags) => flags.run(settings, &stop_on_signals()),
+        Command::Churn(flags) => flags.run(settings, &stop_on_signals()),
+        Command::Hostile(flags) => flags.run(settings, &stop_on_signals()),
+        Command::Search(flags) => flags.run(settings, &stop_on_signals()),
+        Command::Compare(flags) => return compare::run(&flags),
+    };
+    match result {
+        Ok(report) if report.is_faultless() && report.failed_requirements.is_empty() => {
+            ExitCode::SUCCESS
+        }
+        Ok(_) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("loadtest: {error}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// Set by the first SIGINT or SIGTERM; the second ends the process at once.
+fn stop_on_signals() -> Arc<AtomicBool> {
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+        // In this order: the first signal must not yet meet the flag it sets.
+        signal_hook::flag::register_conditional_default(signal, stop.clone())
+            .and_then(|_| signal_hook::flag::register(signal, stop.clone()))
+            .expect("these signals can be handled");
+    }
+    stop
+}
+
+/// All flags of the subcommand with their values.
+fn settings(command: &clap::Command, matches: &ArgMatches) -> BTreeMap<String, String> {
+    let mut settings = BTreeMap::new();
+    let Some((name, matches)) = matches.subcommand() else {
+        return settings;
+    };
+    let Some(command) = command.find_subcommand(name) else {
+        return settings;
+    };
+    for flag in command
+        .get_arguments()
+        .filter_map(|arg| arg.get_long().zip(Some(arg.get_id())))
+    {
+        let (long, id) = flag;
+        if let Ok(Some(values)) = matches.try_get_raw(id.as_str()) {
+            let values: Vec<_> = values.map(|value| value.to_string_lossy()).collect();
+            settings.insert(long.into(), values.join(","));
+        }
+    }
+    settings
+}
+
+/// Runs and writes what is asked for.
+fn run<S: Scenario>(
+    common: &Common,
+    (scenario, settings): (&'static str, BTreeMap<String, String>),
+    plan: Plan,
+    make: impl Fn(u32) -> S,
+    stop: &AtomicBool,
+) -> Result<Report, String> {
+    let title = Title {
+        scenario,
+        target: common.url.to_string(),
+        settings,
+    };
+    let total = plan.warmup + plan.duration;
+    let mut session = common.output.session(scenario, total)?;
+    let mut found = run::run(&title, plan, make, &mut session, stop)
+        .map_err(|error| format!("{}: {error}", common.url))?;
+    common.output.complete(&mut found, session);
+    common.output.write(&mut found)?;
+    Ok(found.report)
+}

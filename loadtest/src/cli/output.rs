@@ -1,0 +1,176 @@
+//! What is watched during a run, and where its findings go.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+
+use crate::engine::{Observer, Phase};
+use crate::report::progress::Progress;
+use crate::report::require::{self, Requirement};
+use crate::report::{Fault, Sample, hgrm, html, json, output, summary};
+use crate::run::Found;
+use crate::watch::{Done, Outcome, Watch, WatchError};
+
+/// Between two lines about a run's progress where there is no terminal.
+const PLAIN_PROGRESS: Duration = Duration::from_secs(5);
+
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Output")]
+pub(super) struct OutputFlags {
+    /// The server's process: its CPU time and memory are watched
+    #[arg(long, value_name = "PID")]
+    server_pid: Option<u32>,
+    /// Fail with exit code 1 unless this holds, such as 'p99<5ms' or 'cpu-per-message<10us';
+    /// repeatable
+    #[arg(long, value_name = "METRIC<VALUE")]
+    require: Vec<Requirement>,
+    /// Write the whole report as JSON to this file; - is standard output
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Write the latency's percentiles in HdrHistogram's format to this file; - is standard output
+    #[arg(long, value_name = "FILE")]
+    hgrm: Option<PathBuf>,
+    /// Write a page with the charts of the run to this file
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
+    /// Print a line about the progress every 5 seconds also where there is no terminal
+    #[arg(long)]
+    progress: bool,
+}
+
+impl OutputFlags {
+    /// Starts to watch. `total`: how long the run will take, zero if that is not known.
+    pub(super) fn session(&self, scenario: &str, total: Duration) -> Result<Session, String> {
+        let watch = Watch::new(self.server_pid).map_err(|error| error.to_string())?;
+        let plain = self.progress.then_some(PLAIN_PROGRESS);
+        Ok(Session {
+            watch,
+            outcome: Outcome::default(),
+            progress: Progress::new(scenario, total, plain),
+            phase: None,
+            details: BTreeMap::new(),
+        })
+    }
+
+    /// Completes the report with what was watched.
+    pub(super) fn complete(&self, found: &mut Found, session: Session) {
+        session.progress.finish();
+        let report = &mut found.report;
+        report.details.extend(session.details);
+        let Outcome {
+            server,
+            client,
+            error,
+        } = session.outcome;
+        report.client = crate::report::ClientUse {
+            threads: report.client.threads,
+            ..client
+        };
+        report.server = server;
+        let messages = match report.scenario.as_str() {
+            // Those of the measured part.
+            "handshake" => report.handshake.as_ref().map_or(0, |times| times.count),
+            _ => report.messages.received,
+        };
+        if let Some(server) = &mut report.server {
+            server.share(messages);
+        }
+        if let Some(error) = error {
+            report.faults.push(Fault {
+                what: error.to_string(),
+                count: 1,
+            });
+        }
+    }
+
+    /// Checks what was required, and writes a complete report to where it is wanted.
+    pub(super) fn write(&self, found: &mut Found) -> Result<(), String> {
+        let report = &mut found.report;
+        report.failed_requirements = require::failed(&self.require, report);
+        let files = [&self.json, &self.hgrm, &self.html];
+        let text = summary::text(report, None);
+        if files
+            .into_iter()
+            .flatten()
+            .any(|path| output::is_stdout(path))
+        {
+            eprint!("{text}");
+        } else {
+            print!("{text}");
+        }
+        let said = |error: std::io::Error| error.to_string();
+        if let Some(path) = &self.json {
+            json::write(report, path).map_err(said)?;
+        }
+        if let Some(path) = &self.hgrm {
+            let histogram = found.corrected.as_ref().unwrap_or(&found.latency);
+            hgrm::write(histogram, path).map_err(said)?;
+        }
+        if let Some(path) = &self.html {
+            html::write(report, path).map_err(said)?;
+        }
+        Ok(())
+    }
+}
+
+/// Watches one run.
+pub(super) struct Session {
+    watch: Watch,
+    outcome: Outcome,
+    progress: Progress,
+    phase: Option<Phase>,
+    details: BTreeMap<String, f64>,
+}
+
+impl Session {
+    /// A process that cannot be watched any longer is a fault of the run, named once.
+    fn note(&mut self, result: Result<(), WatchError>) {
+        if let Err(error) = result {
+            self.outcome.error.get_or_insert(error);
+        }
+    }
+}
+
+impl Observer for Session {
+    fn before(&mut self) {
+        let result = self.watch.before();
+        self.note(result);
+    }
+
+    fn begin(&mut self) {
+        let result = self.watch.begin();
+        self.note(result);
+    }
+
+    fn mark(&mut self, what: &str, open: u64) {
+        match self.watch.memory_per_connection(open) {
+            Ok(Some(memory)) => {
+                let what = format!("memory_per_connection_{what}");
+                self.details.insert(what, memory);
+            }
+            Ok(None) => {}
+            Err(error) => self.note(Err(error)),
+        }
+    }
+
+    fn tick(&mut self, phase: Phase, sample: &mut Sample) {
+        let result = self.watch.tick(sample);
+        self.note(result);
+        if self.phase != Some(phase) {
+            self.phase = Some(phase);
+            self.progress.phase(phase.name());
+        }
+        self.progress.update(sample);
+    }
+
+    fn end(&mut self, open: u64, lag_us: Option<f64>) {
+        let error = self.outcome.error.take();
+        self.outcome = self.watch.end(&Done {
+            connections: open,
+            loop_lag_us: lag_us,
+        });
+        self.outcome.error = error.or(self.outcome.error.take());
+    }
+}

@@ -1,0 +1,143 @@
+//! What a load thread has beside its connections.
+
+use std::sync::Arc;
+
+use super::link::{Link, SCRATCH};
+use super::{Nanos, Phase, Plan, Shared, Stats, now};
+use crate::payload::{Pattern, Verdict};
+use crate::wire::Data;
+
+/// What a load thread has beside its connections; scenarios get it with every call.
+#[derive(Debug)]
+pub struct Context {
+    /// The settings of the run.
+    pub plan: Arc<Plan>,
+    /// What messages say.
+    pub pattern: Arc<Pattern>,
+    /// What the thread counts.
+    pub stats: Stats,
+    /// The number of the thread.
+    pub thread: u32,
+    /// The phase, as far as this thread has followed.
+    pub phase: Phase,
+    /// The time of the last read.
+    pub now: Nanos,
+    pub(super) shared: Arc<Shared>,
+    /// Messages to be written, made up here.
+    pub(super) scratch: Vec<u8>,
+    /// Right echoes in the whole run.
+    pub(super) done: u64,
+    /// Messages whose sending began, less those settled; wraps.
+    pub(super) outstanding: u64,
+    /// Right echoes of one connection that are not counted yet.
+    right: u32,
+}
+
+impl Context {
+    pub(super) fn new(plan: Arc<Plan>, shared: Arc<Shared>, thread: u32) -> Self {
+        Self {
+            pattern: plan.pattern.clone(),
+            plan,
+            stats: Stats::new(),
+            thread,
+            phase: Phase::Open,
+            now: now(),
+            shared,
+            scratch: vec![0; SCRATCH],
+            done: 0,
+            outstanding: 0,
+            right: 0,
+        }
+    }
+
+    /// The step of the measured part, in scenarios that have such.
+    pub fn step(&self) -> u32 {
+        self.shared.step()
+    }
+
+    /// Counts so many of what the scenario is about, where that is no echoes.
+    pub fn did(&mut self, count: u64) {
+        self.done += count;
+    }
+
+    /// Checks a piece of an echo, and counts the message when it is whole. Returns its sequence
+    /// number if it is right.
+    #[inline]
+    pub fn check(&mut self, link: &mut Link, data: &Data<'_>) -> Option<u32> {
+        if link.ledger.receive_next(&self.pattern, data) {
+            self.right += 1;
+            return Some(link.ledger.next().wrapping_sub(1));
+        }
+        self.check_piece(link, data)
+    }
+
+    /// Takes an echo off the start of `input`, if it is there, whole and right: what follows, and its
+    /// sequence number.
+    #[inline(always)]
+    pub(super) fn strip<'a>(
+        &mut self,
+        link: &mut Link,
+        input: &'a [u8],
+    ) -> Option<(&'a [u8], u32)> {
+        let rest = link.ledger.strip_next(&self.pattern, input)?;
+        self.right += 1;
+        Some((rest, link.ledger.next().wrapping_sub(1)))
+    }
+
+    #[cold]
+    fn check_piece(&mut self, link: &mut Link, data: &Data<'_>) -> Option<u32> {
+        self.count_right(link);
+        let before = link.ledger.next();
+        let verdict = link.ledger.receive(&self.pattern, data)?;
+        let settled = link.ledger.next().wrapping_sub(before);
+        self.outstanding = self.outstanding.wrapping_sub(u64::from(settled));
+        if verdict != Verdict::Right {
+            link.stamps.take(settled, |_, _| {});
+            self.fault(link, verdict);
+            return None;
+        }
+        // Those before it were skipped.
+        link.stamps.take(settled - 1, |_, _| {});
+        link.stamps
+            .take(1, |sent, count| self.stats.echoed(sent, self.now, count));
+        self.done += 1;
+        Some(link.ledger.next().wrapping_sub(1))
+    }
+
+    /// Counts the right echoes of the read that ended.
+    #[inline]
+    pub(super) fn count_right(&mut self, link: &mut Link) {
+        let right = std::mem::take(&mut self.right);
+        self.done += u64::from(right);
+        self.outstanding = self.outstanding.wrapping_sub(u64::from(right));
+        link.stamps.take(right, |sent, count| {
+            self.stats.echoed(sent, self.now, count)
+        });
+    }
+
+    #[cold]
+    fn fault(&mut self, link: &Link, verdict: Verdict) {
+        let what = match verdict {
+            Verdict::Right => return,
+            Verdict::Duplicated => {
+                self.stats.duplicated += 1;
+                "a message came back twice"
+            }
+            Verdict::Reordered => {
+                self.stats.reordered += 1;
+                "a message came back after one that was sent later"
+            }
+            Verdict::Corrupted(corruption) => {
+                self.stats.corrupted += 1;
+                corruption.what()
+            }
+        };
+        self.stats.faults.add(what, || {
+            format!(
+                "connection {}, before message {}",
+                link.id(),
+                link.ledger.next()
+            )
+        });
+    }
+}

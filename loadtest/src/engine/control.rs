@@ -1,0 +1,107 @@
+//! What the load threads and their leader share.
+
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
+
+/// The parts of a run, in order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Phase {
+    /// Connections are opened.
+    Open,
+    /// Load that does not count yet.
+    Warmup,
+    /// Load that counts.
+    Measure,
+    /// Nothing new is sent; echoes are waited for.
+    Grace,
+    /// Closing handshakes.
+    Close,
+    /// The threads end.
+    Done,
+}
+
+impl Phase {
+    const ALL: [Self; 6] = [
+        Self::Open,
+        Self::Warmup,
+        Self::Measure,
+        Self::Grace,
+        Self::Close,
+        Self::Done,
+    ];
+
+    /// What it is called.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Open => "opening",
+            Self::Warmup => "warming up",
+            Self::Measure => "measuring",
+            Self::Grace => "waiting for echoes",
+            Self::Close => "closing",
+            Self::Done => "done",
+        }
+    }
+
+    /// Whether messages are sent.
+    pub fn has_load(self) -> bool {
+        matches!(self, Self::Warmup | Self::Measure)
+    }
+}
+
+/// What the leader tells all threads, and asks of them.
+#[derive(Debug, Default)]
+pub struct Shared {
+    phase: AtomicU8,
+    /// Counts the samples asked for.
+    sample: AtomicU32,
+    /// Counts the nudges of [`Observer::mark`](super::Observer::mark)s; free for scenarios.
+    step: AtomicU32,
+}
+
+impl Shared {
+    /// The phase that was set last.
+    #[inline]
+    pub fn phase(&self) -> Phase {
+        Phase::ALL[usize::from(self.phase.load(Ordering::Acquire))]
+    }
+
+    pub(super) fn set_phase(&self, phase: Phase) {
+        self.phase.store(phase as u8, Ordering::Release);
+    }
+
+    /// The number of the sample that was asked for last.
+    #[inline]
+    pub(super) fn sample(&self) -> u32 {
+        self.sample.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn ask_for_sample(&self) {
+        self.sample.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The number of the step that was taken last, in scenarios that have steps in their measured
+    /// part.
+    #[inline]
+    pub fn step(&self) -> u32 {
+        self.step.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn take_step(&self) {
+        self.step.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// What a thread shows while it runs; only it writes.
+#[derive(Debug, Default)]
+pub(super) struct Gauges {
+    /// Connections open.
+    pub(super) open: AtomicU64,
+    /// Opening handshakes completed.
+    pub(super) opened: AtomicU64,
+    /// Attempts failed.
+    pub(super) failed: AtomicU64,
+    /// Right echoes, or opening handshakes where those are what is measured, in the whole run.
+    pub(super) done: AtomicU64,
+    /// Whether it waits for nothing any more: set in each phase when its part of it is complete.
+    pub(super) idle: AtomicBool,
+}

@@ -1,0 +1,204 @@
+//! The binary: flags, exit codes, JSON.
+
+use std::process::{Command, Output, Stdio};
+use std::thread;
+use std::time::Duration;
+
+use loadtest::report::Report;
+use rustix::process::{Pid, Signal, kill_process};
+use rustix::thread::{CpuSet, sched_getcpu, sched_setaffinity};
+
+use super::server::{self, Server};
+
+pub(crate) fn loadtest(args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_loadtest"))
+        .args(args)
+        .output()
+        .unwrap()
+}
+
+/// Exit code and what it said.
+pub(crate) fn said(output: &Output) -> (i32, String) {
+    let said = [&output.stdout[..], &output.stderr[..]].concat();
+    let said = String::from_utf8_lossy(&said).into_owned();
+    (output.status.code().unwrap(), said)
+}
+
+#[test]
+fn a_run_writes_its_json() {
+    let server = Server::start(server::echo);
+    let url = server.url();
+    let output = loadtest(&[
+        "echo",
+        &url,
+        "--connections=3",
+        "--duration=200ms",
+        "--warmup=0",
+        "--payload=1KiB",
+        "--json=-",
+    ]);
+    assert_eq!(said(&output).0, 0, "{output:?}");
+    let report: Report = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((&report.scenario[..], &report.target), ("echo", &url));
+    assert_eq!(report.settings["payload"], "1KiB");
+    assert_eq!(report.settings["in-flight"], "1");
+    assert_eq!(report.connections.opened, 3);
+    assert!(report.messages.received > 0);
+    assert!(report.messages.bytes_per_second > report.messages.per_second * 1000.0);
+}
+
+/// A process that spins on one core.
+struct Spinner(std::process::Child);
+
+impl Spinner {
+    fn start(core: usize) -> Self {
+        let child = Command::new("sh")
+            .args(["-c", "while :; do :; done"])
+            .spawn()
+            .unwrap();
+        let mut set = CpuSet::new();
+        set.set(core);
+        sched_setaffinity(Pid::from_raw(child.id() as i32), &set).unwrap();
+        Self(child)
+    }
+}
+
+impl Drop for Spinner {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn a_client_that_is_kept_from_its_core_says_so() {
+    let server = Server::start(server::echo);
+    let core = sched_getcpu();
+    let _spinners = [core; 3].map(Spinner::start);
+    let pin = format!("--pin={core}");
+    let output = loadtest(&[
+        "echo",
+        &server.url(),
+        &pin,
+        "--connections=16",
+        "--in-flight=64",
+        "--duration=2s",
+        "--warmup=100ms",
+        "--grace=20s",
+        "--json=-",
+    ]);
+    let report: Report = serde_json::from_slice(&output.stdout).unwrap();
+    let bottleneck = report.client.bottleneck.unwrap();
+    assert!(bottleneck.contains("waited for a CPU"), "{bottleneck}");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        said.contains("WARNING: the client was the bottleneck"),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_fault_is_exit_code_1() {
+    let server = Server::start(|socket| {
+        server::next(socket)?;
+        server::echo(socket)
+    });
+    let url = server.url();
+    let output = loadtest(&[
+        "echo",
+        &url,
+        "-c1",
+        "--in-flight=2",
+        "--duration=200ms",
+        "--grace=100ms",
+    ]);
+    let (code, said) = said(&output);
+    assert_eq!(code, 1, "{said}");
+    assert!(said.contains("never came back"), "{said}");
+}
+
+#[test]
+fn what_cannot_run_is_exit_code_2() {
+    let refuses = server::answer(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n");
+    let closed = std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    let closed = format!("ws://{closed}/");
+    for (args, why) in [
+        (&["echo", &refuses.url()][..], "403 Forbidden"),
+        (&["handshake", &refuses.url()], "403 Forbidden"),
+        (&["echo", &closed], "Connection refused"),
+        (&["echo", "wss://127.0.0.1/"], "TLS"),
+        (&["echo", &closed, "-c", "100000000"], "descriptors"),
+        (&["echo", &closed, "--payload", "1TB"], "KiB"),
+        (&["rate", &closed], "--rate"),
+        (&["echo", &closed, "--pin", "900"], "core 900"),
+        (
+            &["echo", "ws://[::1]:9/", "--source-ips", "9"],
+            "source addresses",
+        ),
+        (
+            &["echo", &closed, "--text", "--binary"],
+            "cannot be used with",
+        ),
+    ] {
+        let (code, said) = said(&loadtest(args));
+        assert_eq!(code, 2, "{args:?}: {said}");
+        assert!(said.contains(why), "{args:?}: {said}");
+    }
+}
+
+#[test]
+fn an_interrupted_run_still_reports() {
+    let server = Server::start(server::echo);
+    let child = Command::new(env!("CARGO_BIN_EXE_loadtest"))
+        .args([
+            "echo",
+            &server.url(),
+            "--duration=60s",
+            "--warmup=0",
+            "--json=-",
+        ])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // It measures long before; and if not, that is no other end.
+    thread::sleep(Duration::from_millis(700));
+    let pid = Pid::from_child(&child);
+    kill_process(pid, Signal::INT).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(said(&output).0, 0, "{output:?}");
+    let report: Report = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(report.details["interrupted"], 1.0);
+    assert!(report.messages.received > 0);
+    assert!(report.seconds < 30.0);
+}
+
+#[test]
+fn idle_tells_memory_before_and_after_an_echo() {
+    let server = Server::start(server::echo);
+    let url = server.url();
+    // Any process will do to see that it is looked at: this one has the server in it.
+    let pid = std::process::id().to_string();
+    let output = loadtest(&[
+        "idle",
+        &url,
+        "--connections=3",
+        "--hold=100ms",
+        "--echo-once",
+        "--server-pid",
+        &pid,
+        "--json=-",
+    ]);
+    assert_eq!(said(&output).0, 0, "{output:?}");
+    let report: Report = serde_json::from_slice(&output.stdout).unwrap();
+    assert!(
+        report
+            .details
+            .contains_key("memory_per_connection_before_echo")
+    );
+    assert!(report.server.unwrap().memory_per_connection.is_some());
+    assert_eq!(report.messages.received, 3);
+}
