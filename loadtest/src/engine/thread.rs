@@ -115,6 +115,8 @@ impl<S: Scenario> Thread<S> {
                 Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
                 _ => {}
             }
+            // What comes from now on no longer counts, if the measured part has ended.
+            self.context.stats.end = self.context.shared.end();
             for event in &events {
                 self.event(event);
             }
@@ -159,7 +161,7 @@ impl<S: Scenario> Thread<S> {
         self.gauges.idle.store(false, Ordering::Release);
         match phase {
             Phase::Measure => self.context.stats.begin = now(),
-            Phase::Grace => self.context.stats.end = now(),
+            Phase::Grace => self.context.stats.end = self.context.shared.end(),
             Phase::Close => {
                 for (_, slot) in &mut self.links.slab {
                     let unsent = slot.link.unqueue();
