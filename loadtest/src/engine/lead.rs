@@ -153,9 +153,11 @@ pub fn run<S: Scenario>(
         if let Some(error) = failure {
             return Err(Unable::Thread(error));
         }
-        if stats.opened == 0 && stats.failed > 0 {
+        if stats.opened == 0 && stats.started > 0 && (stats.failed > 0 || !lead.interrupted) {
             let faults = stats.faults.report();
-            return Err(Unable::Unreachable(faults[0].what.clone()));
+            let why = faults.first().map(|fault| fault.what.clone());
+            let why = why.unwrap_or_else(|| "no connection was opened before the end".into());
+            return Err(Unable::Unreachable(why));
         }
         Ok(Outcome {
             stats,
@@ -241,9 +243,11 @@ impl Lead<'_> {
             Some(self.plan.duration.saturating_sub(passed)),
             false,
         );
-        let open = self.sum(|gauges| &gauges.open);
-        let end = now();
         self.sample();
+        let open = self.sum(|gauges| &gauges.open);
+        // To look at the server takes time, in which messages go on coming that do not count.
+        let end = now();
+        self.shared.set_end(end);
         let lag = self.lag.as_ref();
         let lag = lag.map(|lag| lag.value_at_quantile(0.99) as f64 / 1e3);
         self.observer.end(open, lag);
