@@ -457,7 +457,7 @@ fn control<S: Scenario>(
     let key = context.pattern.key();
     match event {
         wire::Event::Ping(_) if !S::ANSWERS_PINGS => {}
-        wire::Event::Ping(payload) => link.control(Opcode::Pong, payload, key),
+        wire::Event::Ping(payload) => link.pong(payload, key),
         wire::Event::Pong(payload) => scenario.pong(link, local, payload, context),
         wire::Event::Close(_) if matches!(link.state, State::Closing) => {}
         wire::Event::Close(close) => {
