@@ -321,8 +321,10 @@ impl Lead<'_> {
         self.wake();
         let mut latency = histogram();
         for member in &self.members {
-            // One that has ended, or is stuck in the kernel, is missing in this sample.
-            if let Ok(interval) = member.samples.recv_timeout(Duration::from_millis(200)) {
+            // One that has ended, or is kept from running, is missing in this sample. What it had for
+            // an earlier one comes with this.
+            let first = member.samples.recv_timeout(Duration::from_millis(200)).ok();
+            for interval in first.into_iter().chain(member.samples.try_iter()) {
                 add(&mut latency, &interval.latency);
                 if let Some(lag) = interval.lag {
                     add(self.lag.get_or_insert_with(histogram), &lag);
