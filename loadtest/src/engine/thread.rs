@@ -115,6 +115,8 @@ impl<S: Scenario> Thread<S> {
                 Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
                 _ => {}
             }
+            // What comes from now on no longer counts, if the measured part has ended.
+            self.context.stats.end = self.context.shared.end();
             for event in &events {
                 self.event(event);
             }
@@ -159,7 +161,7 @@ impl<S: Scenario> Thread<S> {
         self.gauges.idle.store(false, Ordering::Release);
         match phase {
             Phase::Measure => self.context.stats.begin = now(),
-            Phase::Grace => self.context.stats.end = now(),
+            Phase::Grace => self.context.stats.end = self.context.shared.end(),
             Phase::Close => {
                 for (_, slot) in &mut self.links.slab {
                     let unsent = slot.link.unqueue();
@@ -455,7 +457,7 @@ fn control<S: Scenario>(
     let key = context.pattern.key();
     match event {
         wire::Event::Ping(_) if !S::ANSWERS_PINGS => {}
-        wire::Event::Ping(payload) => link.control(Opcode::Pong, payload, key),
+        wire::Event::Ping(payload) => link.pong(payload, key),
         wire::Event::Pong(payload) => scenario.pong(link, local, payload, context),
         wire::Event::Close(_) if matches!(link.state, State::Closing) => {}
         wire::Event::Close(close) => {
