@@ -125,6 +125,12 @@ impl<S: Scenario> Thread<S> {
             }
         }
         self.context.stats.take_interval();
+        // Whoever has not answered our Close frame by now never will.
+        let closing = |(_, slot): &(_, &Slot<_>)| matches!(slot.link.state, State::Closing);
+        let unclosed = self.links.slab.iter().filter(closing).count();
+        if unclosed > 0 {
+            self.context.stats.count("unclosed", unclosed as f64);
+        }
         Ok(self.context.stats)
     }
 
