@@ -32,6 +32,9 @@ impl fmt::Display for Error {
     }
 }
 
+/// The note of a run that a signal ended.
+pub const INTERRUPTED: &str = "interrupted before its end";
+
 /// How a run is called in its report.
 #[derive(Clone, Debug, Default)]
 pub struct Title {
@@ -103,6 +106,7 @@ fn report(plan: &Plan, stays: bool, outcome: Outcome) -> Report {
     } else {
         0.0
     };
+    let mut notes = Vec::new();
     let mut details: BTreeMap<String, f64> = stats
         .details
         .iter()
@@ -118,6 +122,7 @@ fn report(plan: &Plan, stays: bool, outcome: Outcome) -> Report {
     }
     if interrupted {
         details.insert("interrupted".into(), 1.0);
+        notes.push(INTERRUPTED.into());
     }
     Report {
         schema: report::SCHEMA,
@@ -153,6 +158,7 @@ fn report(plan: &Plan, stays: bool, outcome: Outcome) -> Report {
             ..report::ClientUse::default()
         },
         details,
+        notes,
         series,
         faults: stats.faults.report(),
         ..Report::default()

@@ -24,7 +24,8 @@ use search::SearchFlags;
 /// A load generator for WebSocket servers that checks every message it gets back.
 ///
 /// The exit code is 0 if every message came back as it was sent, 1 if something was wrong or a
-/// requirement did not hold, 2 if the flags are bad or the server cannot be reached.
+/// requirement did not hold, 2 if the flags are bad, the server cannot be reached or the results
+/// cannot be written, 130 if nothing was wrong but SIGINT or SIGTERM ended the run early.
 #[derive(Debug, Parser)]
 #[command(version, max_term_width = 100)]
 pub struct Cli {
@@ -51,6 +52,9 @@ enum Command {
     Compare(Box<compare::Flags>),
 }
 
+/// The exit code of a run that a signal ended: what a shell makes of SIGINT.
+const INTERRUPTED: u8 = 130;
+
 /// Reads the flags, runs, reports.
 pub fn main() -> ExitCode {
     let mut command = Cli::command();
@@ -71,10 +75,11 @@ pub fn main() -> ExitCode {
         Command::Compare(flags) => return compare::run(&flags),
     };
     match result {
-        Ok(report) if report.is_faultless() && report.failed_requirements.is_empty() => {
-            ExitCode::SUCCESS
+        Ok(report) if !(report.is_faultless() && report.failed_requirements.is_empty()) => {
+            ExitCode::FAILURE
         }
-        Ok(_) => ExitCode::FAILURE,
+        Ok(report) if report.details.contains_key("interrupted") => ExitCode::from(INTERRUPTED),
+        Ok(_) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("loadtest: {error}");
             ExitCode::from(2)

@@ -119,6 +119,11 @@ impl SearchFlags {
             return Err("the search ended before its first try".into());
         };
         conclude(&mut found.report, &answer, tries, self.by);
+        if stop.load(Ordering::Relaxed) {
+            let report = &mut found.report;
+            report.details.insert("interrupted".into(), 1.0);
+            report.notes.push(run::INTERRUPTED.into());
+        }
         self.common.output.write(&mut found)?;
         Ok(found.report)
     }

@@ -213,6 +213,9 @@ impl Lead<'_> {
         }
         if self.goes_on() {
             seconds = self.measure(handles);
+        }
+        // Also after an interruption, for what is in flight then is not lost.
+        if !self.hopeless {
             self.enter(Phase::Grace);
             self.wait(handles, Some(self.plan.grace), true);
         }

@@ -169,7 +169,12 @@ fn an_interrupted_run_still_reports() {
     let pid = Pid::from_child(&child);
     kill_process(pid, Signal::INT).unwrap();
     let output = child.wait_with_output().unwrap();
-    assert_eq!(said(&output).0, 0, "{output:?}");
+    let (code, said) = said(&output);
+    assert_eq!(code, 130, "{said}");
+    assert!(
+        said.contains("NOTE: interrupted before its end\n"),
+        "{said}"
+    );
     let report: Report = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(report.details["interrupted"], 1.0);
     assert!(report.messages.received > 0);

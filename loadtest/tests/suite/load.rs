@@ -257,6 +257,33 @@ fn what_comes_while_the_end_is_looked_at_does_not_count() {
 }
 
 #[test]
+fn what_is_in_flight_when_the_warm_up_is_interrupted_is_not_lost() {
+    // Slow enough that something is in flight at any time.
+    let server = Server::start(|socket| {
+        loop {
+            let message = server::next(socket)?;
+            std::thread::sleep(Duration::from_millis(100));
+            socket.send(message)?;
+        }
+    });
+    let mut plan = plan(&server);
+    plan.warmup = Duration::from_secs(60);
+    let stop = AtomicBool::new(false);
+    let report = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            std::thread::sleep(Duration::from_millis(400));
+            stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        });
+        run::run(&Title::default(), plan, echo(2), &mut (), &stop)
+            .unwrap()
+            .report
+    });
+    assert_faultless(&report);
+    assert_eq!(report.notes, [run::INTERRUPTED]);
+    assert_eq!(report.details["interrupted"], 1.0);
+}
+
+#[test]
 fn a_run_can_be_stopped() {
     let server = Server::start(server::echo);
     let mut plan = plan(&server);
