@@ -18,6 +18,8 @@ use crate::scenario::{Echo, Rate};
 
 /// How much fewer messages than wanted may come back in time: a part of them, and so many.
 const SHORT: (f64, f64) = (0.02, 2.0);
+/// At most this part of them may be on their way when the measured part ends.
+const ON_THEIR_WAY: f64 = 0.1;
 /// Characters of a reason in the table of tries.
 const WIDEST: usize = 70;
 /// Between two tries, for the server to be done with the last one.
@@ -265,8 +267,9 @@ fn judge(report: &Report, limits: &[Requirement], wanted: Option<f64>) -> Verdic
     }
     if let Some(wanted) = wanted {
         let (part, few) = SHORT;
-        let missing = wanted * report.seconds - report.messages.received as f64;
-        if missing > part * wanted * report.seconds + few {
+        let due = wanted * report.seconds;
+        let missing = due - report.messages.received as f64 - on_their_way(report, wanted, due);
+        if missing > part * due + few {
             let reached = report.messages.per_second / wanted;
             reasons.push(format!(
                 "only {} of the wanted rate came back in time",
@@ -280,6 +283,16 @@ fn judge(report: &Report, limits: &[Requirement], wanted: Option<f64>) -> Verdic
         (Some(why), false) => Verdict::ClientBound(format!("{why} ({})", reasons.join("; "))),
         (None, false) => Verdict::Fails(reasons.join("; ")),
     }
+}
+
+/// How many messages are on their way at any time, if `wanted` are sent per second: they were due in
+/// the measured part and come after it, though the server keeps up.
+fn on_their_way(report: &Report, wanted: f64, due: f64) -> f64 {
+    let times = report.latency.as_ref();
+    let times = times.map(|times| times.corrected.as_ref().unwrap_or(&times.raw));
+    times.map_or(0.0, |times| {
+        (wanted * times.p50 / 1e6).min(ON_THEIR_WAY * due)
+    })
 }
 
 impl Tries {

@@ -31,6 +31,12 @@ pub struct Context {
     pub(super) outstanding: u64,
     /// Right echoes of one connection that are not counted yet.
     right: u32,
+    /// Whether a schedule says which messages are those of the measured part.
+    scheduled: bool,
+    /// Of the right echoes not counted yet: how many were due before the measured part, and how many
+    /// in it. Those after them were due after it.
+    early: u32,
+    measured: u32,
 }
 
 impl Context {
@@ -47,6 +53,38 @@ impl Context {
             done: 0,
             outstanding: 0,
             right: 0,
+            scheduled: false,
+            early: 0,
+            measured: 0,
+        }
+    }
+
+    /// From now on messages count by when they were due, not by when they were sent: each right echo
+    /// must be told with [`due`](Self::due).
+    pub fn follow_schedule(&mut self) {
+        self.scheduled = true;
+    }
+
+    /// Counts the echo that came last against the time it was due; none if it is known to have been
+    /// before the measured part.
+    #[inline]
+    pub fn due(&mut self, intended: Option<Nanos>) {
+        let now = self.now;
+        if intended.is_some_and(|intended| self.stats.corrected(intended, now)) {
+            self.measured += 1;
+        } else if self.measured == 0 && intended.is_none_or(|at| at < self.stats.begin) {
+            self.early += 1;
+        }
+    }
+
+    /// Whether a message counts as sent that leaves now. What leaves late counts too if there is a
+    /// schedule, for it was due before.
+    #[inline]
+    pub(super) fn counts_sent(&self) -> bool {
+        if self.scheduled {
+            self.stats.begin <= self.now
+        } else {
+            self.stats.measures(self.now)
         }
     }
 
@@ -98,9 +136,8 @@ impl Context {
         }
         // Those before it were skipped.
         link.stamps.take(settled - 1, |_, _| {});
-        link.stamps
-            .take(1, |sent, count| self.stats.echoed(sent, self.now, count));
-        self.done += 1;
+        self.outstanding = self.outstanding.wrapping_add(1);
+        self.right += 1;
         Some(link.ledger.next().wrapping_sub(1))
     }
 
@@ -110,9 +147,18 @@ impl Context {
         let right = std::mem::take(&mut self.right);
         self.done += u64::from(right);
         self.outstanding = self.outstanding.wrapping_sub(u64::from(right));
-        link.stamps.take(right, |sent, count| {
-            self.stats.echoed(sent, self.now, count)
-        });
+        let (stats, now) = (&mut self.stats, self.now);
+        if self.scheduled {
+            let early = std::mem::take(&mut self.early);
+            let measured = std::mem::take(&mut self.measured);
+            link.stamps.take(early, |_, _| {});
+            link.stamps
+                .take(measured, |sent, count| stats.scheduled(sent, now, count));
+            link.stamps.take(right - early - measured, |_, _| {});
+        } else {
+            link.stamps
+                .take(right, |sent, count| stats.echoed(sent, now, count));
+        }
     }
 
     #[cold]

@@ -117,7 +117,7 @@ impl Link {
     }
 
     /// Forgets the messages that have not begun to leave: how many.
-    pub(super) fn unqueue(&mut self) -> u32 {
+    pub fn unqueue(&mut self) -> u32 {
         std::mem::take(&mut self.queued)
     }
 
@@ -283,7 +283,7 @@ impl Link {
         self.ledger.begin(begun, next);
         self.stamps.push(context.now, begun);
         context.outstanding = context.outstanding.wrapping_add(u64::from(begun));
-        if context.stats.measures(context.now) {
+        if context.counts_sent() {
             context.stats.sent += u64::from(begun);
         }
     }

@@ -31,9 +31,10 @@ pub struct Stats {
     pub begin: Nanos,
     /// See `begin`.
     pub end: Nanos,
-    /// Messages whose sending began.
+    /// Messages whose sending began; with a schedule, of those due in the measured part, whenever
+    /// that was.
     pub sent: u64,
-    /// Messages that came back right.
+    /// Messages that came back right; with a schedule, of those due in the measured part.
     pub received: u64,
     /// Messages of the measured part that came back right after it.
     pub received_late: u64,
@@ -57,7 +58,8 @@ pub struct Stats {
     pub peak: u64,
     /// Connections opened in the measured part.
     pub opened_measured: u64,
-    /// From sending to having the echo, of messages sent in the measured part.
+    /// From sending to having the echo, of messages sent in the measured part; with a schedule, of
+    /// those due in it.
     pub latency: Histogram<u64>,
     /// The same from the intended time, in scenarios with a schedule.
     pub corrected: Option<Histogram<u64>>,
@@ -126,13 +128,28 @@ impl Stats {
         }
     }
 
-    /// Counts one echo against the time it was meant to be sent.
+    /// Counts `count` right echoes, that came at `now`, of messages sent at `sent` that were due in
+    /// the measured part.
     #[inline]
-    pub fn corrected(&mut self, intended: Nanos, now: Nanos) {
-        if self.measures(intended) {
+    pub(super) fn scheduled(&mut self, sent: Nanos, now: Nanos, count: u64) {
+        if now < self.end {
+            self.received += count;
+        } else {
+            self.received_late += count;
+        }
+        self.interval.saturating_record_n(now - sent, count);
+    }
+
+    /// Counts one echo against the time it was meant to be sent: whether that was in the measured
+    /// part.
+    #[inline]
+    pub(super) fn corrected(&mut self, intended: Nanos, now: Nanos) -> bool {
+        let measured = self.measures(intended);
+        if measured {
             let corrected = self.corrected.get_or_insert_with(histogram);
             corrected.saturating_record_n(now.saturating_sub(intended), 1);
         }
+        measured
     }
 
     /// Counts the answer to something else than a message, such as a ping, that was sent at `sent`.

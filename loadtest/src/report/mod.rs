@@ -97,12 +97,15 @@ pub struct Connections {
     pub peak: u64,
 }
 
-/// What became of the messages.
+/// What became of the messages of the measured part. In a closed loop these are all that are sent, or
+/// come back, between its beginning and its end. In an open loop they are those that the schedule wants
+/// sent in it, whenever they leave; what was due but had not begun to leave by the end of the grace
+/// period is `unsent` in the details, what came back after the measured part `received_late`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Messages {
-    /// Messages sent in the measured part.
+    /// Messages whose sending began.
     pub sent: u64,
-    /// Messages received whole and found right.
+    /// Messages received whole and found right before the end of the measured part.
     pub received: u64,
     /// Sent, but no echo came, though the connection stayed open until the end of the grace period.
     pub lost: u64,

@@ -1,25 +1,38 @@
 //! Open loop: messages are sent when a schedule says, whether or not the server keeps up.
 
-use crate::engine::{Context, Link, Links, Nanos, Scenario, now};
+use crate::engine::{Context, Link, Links, Nanos, Phase, Scenario, now};
 
 /// The scenario `rate`, of one thread.
 ///
 /// The schedule goes round the connections, one message each: message `s` of the connection at
 /// position `p` of `n` is due at the start plus `s * n + p` intervals. So the time a message was
 /// meant to leave follows from its number, however long it had to wait.
+///
+/// The schedule begins again with the measured part. What came due in the warm-up and could not even
+/// begin to leave is left out, or the measured part would only be about that.
 #[derive(Debug)]
 pub struct Rate {
     /// Nanoseconds between two messages of this thread.
     interval: f64,
     start: Option<Nanos>,
+    /// What the schedule is for: the warm-up or the measured part.
+    phase: Option<Phase>,
+    /// Whether messages are still to be issued.
+    goes_on: bool,
     /// The connections, by position.
     keys: Vec<usize>,
     /// Messages of the schedule that have come due.
     issued: u64,
 }
 
-/// A connection's position in the round.
-type Position = u32;
+/// A connection's part in the schedule.
+#[derive(Debug, Default)]
+pub struct Part {
+    /// Its position in the round.
+    position: u32,
+    /// The sequence number of its first message in this schedule.
+    first: u32,
+}
 
 impl Rate {
     /// The part of `rate` messages per second that falls on a thread with `share` of all
@@ -28,6 +41,8 @@ impl Rate {
         Self {
             interval: 1e9 * f64::from(connections) / (rate * f64::from(share)),
             start: None,
+            phase: None,
+            goes_on: false,
             keys: Vec::new(),
             issued: 0,
         }
@@ -38,40 +53,81 @@ impl Rate {
         self.start.unwrap_or_default() + (i as f64 * self.interval) as Nanos
     }
 
-    /// When this message was meant to leave.
-    fn intended(&self, position: Position, sequence: u32) -> Nanos {
-        self.due(u64::from(sequence) * self.keys.len() as u64 + u64::from(position))
+    /// When this message was meant to leave, unless it is of an earlier schedule.
+    fn intended(&self, part: &Part, sequence: u32) -> Option<Nanos> {
+        let round = u64::from(sequence.checked_sub(part.first)?);
+        Some(self.due(round * self.keys.len() as u64 + u64::from(part.position)))
+    }
+
+    /// How many messages of the schedule come due before `end`.
+    fn due_before(&self, end: Nanos) -> u64 {
+        let Some(start) = self.start.filter(|&start| start < end) else {
+            return 0;
+        };
+        // What `due` says decides; the division may round otherwise.
+        let mut due = ((end - start) as f64 / self.interval) as u64 + 2;
+        while due > 0 && self.due(due - 1) >= end {
+            due -= 1;
+        }
+        due
     }
 
     /// How many messages have come due by `now`, beside those issued.
     fn newly_due(&self, now: Nanos) -> u64 {
-        let Some(start) = self.start.filter(|&start| start <= now) else {
-            return 0;
-        };
-        let mut due = ((now - start) as f64 / self.interval) as u64 + 1;
-        // What `due` says decides; the division may round otherwise.
-        while due > 0 && self.due(due - 1) > now {
-            due -= 1;
-        }
-        due.saturating_sub(self.issued)
+        self.due_before(now + 1).saturating_sub(self.issued)
     }
 
-    /// Begins the schedule, over the connections that are open.
-    fn begin(&mut self, links: &mut Links<Position>, context: &Context) {
+    /// Begins a schedule, over the connections that are open.
+    fn begin(&mut self, links: &mut Links<Part>, context: &mut Context) {
+        context.follow_schedule();
         self.keys.clear();
+        self.issued = 0;
         for (key, slot) in links.iter_mut().filter(|(_, slot)| slot.link.is_open()) {
-            slot.local = self.keys.len() as Position;
+            slot.link.unqueue();
+            slot.local = Part {
+                position: self.keys.len() as u32,
+                first: slot.link.ledger.sent(),
+            };
             self.keys.push(key);
         }
-        if !self.keys.is_empty() {
+        self.goes_on = !self.keys.is_empty();
+        if self.goes_on {
             // Threads take turns.
             let turn = f64::from(context.thread) / f64::from(context.plan.threads);
-            self.start = Some(context.now + (turn * self.interval) as Nanos);
+            self.start = Some(now() + (turn * self.interval) as Nanos);
+        }
+    }
+
+    /// Ends the schedule: whatever came due before the end of the measured part still counts, and
+    /// nothing that came due after it.
+    fn finish(&mut self, links: &mut Links<Part>, context: &mut Context) {
+        if !std::mem::take(&mut self.goes_on) {
+            return;
+        }
+        // Without a measured part nothing was due in it.
+        let all = if self.phase == Some(Phase::Measure) {
+            let end = context.stats.end;
+            self.issue(end - 1, links, context);
+            self.due_before(end)
+        } else {
+            0
+        };
+        let connections = self.keys.len() as u64;
+        for (_, slot) in links.iter_mut().filter(|(_, slot)| slot.link.is_open()) {
+            let position = u64::from(slot.local.position);
+            let due = all / connections + u64::from(position < all % connections);
+            let sent = slot.link.ledger.sent().wrapping_sub(slot.local.first);
+            let sent = u64::from(sent);
+            let unsent = u64::from(slot.link.unqueue());
+            slot.link.queue(unsent.min(due.saturating_sub(sent)) as u32);
+            if all > 0 {
+                context.stats.sent -= sent.saturating_sub(due);
+            }
         }
     }
 
     /// Issues what is due by `until`: every connection's messages together.
-    fn issue(&mut self, until: Nanos, links: &mut Links<Position>, context: &mut Context) {
+    fn issue(&mut self, until: Nanos, links: &mut Links<Part>, context: &mut Context) {
         let due = self.newly_due(until);
         if due == 0 {
             return;
@@ -94,7 +150,7 @@ impl Rate {
 }
 
 impl Scenario for Rate {
-    type Local = Position;
+    type Local = Part;
 
     const EXACT: bool = true;
 
@@ -102,30 +158,27 @@ impl Scenario for Rate {
     fn echoed(
         &mut self,
         _: &mut Link,
-        position: &mut Position,
+        part: &mut Part,
         sequence: u32,
         context: &mut Context,
     ) {
-        let intended = self.intended(*position, sequence);
-        context.stats.corrected(intended, context.now);
+        context.due(self.intended(part, sequence));
     }
 
-    fn phase(&mut self, links: &mut Links<Position>, context: &mut Context) {
+    fn phase(&mut self, links: &mut Links<Part>, context: &mut Context) {
         if !context.phase.has_load() {
-            // Whatever came due before the end still counts.
-            let end = context.stats.end;
-            if end < Nanos::MAX && self.start.is_some() {
-                self.issue(end - 1, links, context);
-            }
-            self.start = None;
-        } else if self.start.is_none() {
+            self.finish(links, context);
+        } else if self.phase != Some(context.phase) {
+            self.phase = Some(context.phase);
             self.begin(links, context);
         }
     }
 
     #[inline]
-    fn timers(&mut self, links: &mut Links<Position>, context: &mut Context) -> Option<Nanos> {
-        self.start?;
+    fn timers(&mut self, links: &mut Links<Part>, context: &mut Context) -> Option<Nanos> {
+        if !self.goes_on {
+            return None;
+        }
         self.issue(context.now, links, context);
         Some(self.due(self.issued))
     }
@@ -146,9 +199,11 @@ mod tests {
     fn the_schedule_goes_round() {
         // One every 250 microseconds, so each connection has one per millisecond.
         let rate = rate(4000.0, 4);
-        assert_eq!(rate.intended(0, 0), 1_000);
-        assert_eq!(rate.intended(3, 0), 751_000);
-        assert_eq!(rate.intended(1, 2), 2_251_000);
+        let part = |position| Part { position, first: 5 };
+        assert_eq!(rate.intended(&part(0), 5), Some(1_000));
+        assert_eq!(rate.intended(&part(3), 5), Some(751_000));
+        assert_eq!(rate.intended(&part(1), 7), Some(2_251_000));
+        assert_eq!(rate.intended(&part(1), 4), None, "of the warm-up");
     }
 
     #[test]

@@ -121,6 +121,40 @@ fn a_schedule_is_kept() {
 }
 
 #[test]
+fn an_overload_adds_up() {
+    // Each connection takes 1000 messages per second or fewer; ten times as many are due, and large
+    // enough that they do not all fit into the kernel's buffers.
+    let server = Server::start(|socket| {
+        loop {
+            let message = server::next(socket)?;
+            std::thread::sleep(Duration::from_millis(1));
+            socket.send(message)?;
+        }
+    });
+    let mut plan = plan(&server);
+    plan.connections = 2;
+    plan.pattern = Arc::new(Pattern::new(16 << 10, true));
+    plan.warmup = Duration::from_millis(300);
+    plan.duration = Duration::from_millis(500);
+    plan.grace = Duration::from_millis(700);
+    let report = run(plan, |_| Rate::new(20_000.0, 1, 2));
+    let (messages, latency) = (&report.messages, report.latency.as_ref().unwrap());
+    let corrected = latency.corrected.as_ref().unwrap();
+    // What was due left, or it did not: no less, and nothing of the warm-up.
+    let due = 20_000.0 * report.seconds;
+    let unsent = report.details.get("unsent").copied().unwrap_or_default();
+    let all = messages.sent as f64 + unsent;
+    assert!((all - due).abs() < 0.1 * due, "{all} of {due}");
+    assert!(messages.received <= messages.sent, "{messages:?}");
+    // Both are about the same messages, none of which left before it was due.
+    let late = report.details.get("received_late").copied();
+    let came = messages.received + late.unwrap_or_default() as u64;
+    assert_eq!((latency.raw.count, corrected.count), (came, came));
+    assert!(corrected.p50 >= 0.99 * latency.raw.p50, "{latency:?}");
+    assert!(corrected.p90 >= 0.99 * latency.raw.p90, "{latency:?}");
+}
+
+#[test]
 fn a_stall_shows_in_corrected_latency_of_all_it_delayed() {
     // One connection; the server sleeps 200 ms at the 50th message.
     let server = Server::start(|socket| {
