@@ -76,15 +76,10 @@ pub fn sections(report: &Report) -> Vec<Section<'_>> {
     sections
 }
 
-/// What a reader must see before the figures: a bottleneck in the client, faults and thresholds that
-/// did not hold.
+/// What a reader must see before the figures: faults, thresholds that did not hold, and a bottleneck
+/// in the client.
 pub fn warnings(report: &Report) -> Vec<String> {
     let mut warnings = Vec::new();
-    if let Some(reason) = &report.client.bottleneck {
-        warnings.push(format!(
-            "the client was the bottleneck, not the server: {reason}"
-        ));
-    }
     if !report.is_faultless() {
         let times = report.faults.iter().map(|fault| fault.count).sum();
         warnings.push(format!("the run has faults: {}", count(times)));
@@ -95,6 +90,9 @@ pub fn warnings(report: &Report) -> Vec<String> {
             .iter()
             .map(|text| format!("requirement failed: {text}")),
     );
+    if let Some(reason) = &report.client.bottleneck {
+        warnings.push(format!("the figures may be the client's: {reason}"));
+    }
     warnings
 }
 

@@ -26,7 +26,7 @@ fn the_summary_has_every_part_in_human_units() {
         "24.3%",
         "victim_p99_us",
         "connection 17 ended before its time: 1006",
-        "\nWARNING: the client was the bottleneck, not the server: a load thread was busy 97.0% of the time\n",
+        "\nWARNING: the figures may be the client's: a load thread was busy 97.0% of the time\n",
         "\nWARNING: the run has faults: 3\n",
         "\nWARNING: requirement failed: p99<5ms: it was 210 ms\n",
     ] {
