@@ -9,7 +9,7 @@ use clap::Args;
 
 use super::output::OutputFlags;
 use super::run;
-use super::values::{Cores, bytes, duration, fraction, period, rate};
+use super::values::{Cores, bytes, duration, part, period, rate};
 use crate::engine::Plan;
 use crate::net::{Sources, Target};
 use crate::payload::Pattern;
@@ -53,7 +53,7 @@ pub(super) struct Times {
     #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = duration)]
     warmup: Duration,
     /// Load that counts
-    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = duration)]
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = period)]
     duration: Duration,
     /// How long answers are waited for after that
     #[arg(long, value_name = "DURATION", default_value = "2s", value_parser = duration)]
@@ -92,7 +92,7 @@ pub(super) struct EchoFlags {
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=65536))]
     in_flight: u32,
     /// The part of the connections that send; the others stay idle
-    #[arg(long, value_name = "FRACTION", default_value_t = 1.0, value_parser = fraction)]
+    #[arg(long, value_name = "FRACTION", default_value_t = 1.0, value_parser = part)]
     active: f64,
 }
 
@@ -176,6 +176,12 @@ impl EchoFlags {
         plan.ramp = self.ramp;
         self.times.apply(&mut plan);
         self.content.apply(&mut plan);
+        if f64::from(self.connections) * self.active < 1.0 {
+            return Err(format!(
+                "--active {} of {} connections is none",
+                self.active, self.connections
+            ));
+        }
         let echo = Echo {
             in_flight: self.in_flight,
             active: self.active,

@@ -1,7 +1,7 @@
 //! What is watched during a run, and where its findings go.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
@@ -9,7 +9,7 @@ use clap::Args;
 use crate::engine::{Observer, Phase};
 use crate::report::progress::Progress;
 use crate::report::require::{self, Requirement};
-use crate::report::{Fault, Sample, hgrm, html, json, output, summary};
+use crate::report::{Fault, Report, Sample, hgrm, html, json, output, summary};
 use crate::run::Found;
 use crate::watch::{Done, Outcome, Watch, WatchError};
 
@@ -41,8 +41,9 @@ pub(super) struct OutputFlags {
 }
 
 impl OutputFlags {
-    /// Starts to watch. `total`: how long the run will take, zero if that is not known.
+    /// Starts to watch, if all results can be written. `total`: how long the run will take, zero if that is not known.
     pub(super) fn session(&self, scenario: &str, total: Duration) -> Result<Session, String> {
+        self.prepare()?;
         let watch = Watch::new(self.server_pid).map_err(|error| error.to_string())?;
         let plain = self.progress.then_some(PLAIN_PROGRESS);
         Ok(Session {
@@ -83,24 +84,23 @@ impl OutputFlags {
                 count: 1,
             });
         }
+        if is_empty(report) {
+            report.faults.push(Fault {
+                what: "no message came back in the measured part".into(),
+                count: 1,
+            });
+        }
     }
 
     /// Checks what was required, and writes a complete report to where it is wanted.
     pub(super) fn write(&self, found: &mut Found) -> Result<(), String> {
         let report = &mut found.report;
         report.failed_requirements = require::failed(&self.require, report);
-        let files = [&self.json, &self.hgrm, &self.html];
-        let text = summary::text(report, None);
-        if files
-            .into_iter()
-            .flatten()
-            .any(|path| output::is_stdout(path))
-        {
-            eprint!("{text}");
-        } else {
-            print!("{text}");
-        }
         let said = |error: std::io::Error| error.to_string();
+        let text = summary::text(report, None);
+        let taken = self.files().any(|path| output::is_stdout(path));
+        // The files are written also if nobody can read the summary.
+        let printed = output::print(&text, taken).map_err(said);
         if let Some(path) = &self.json {
             json::write(report, path).map_err(said)?;
         }
@@ -111,8 +111,38 @@ impl OutputFlags {
         if let Some(path) = &self.html {
             html::write(report, path).map_err(said)?;
         }
+        printed
+    }
+
+    fn files(&self) -> impl Iterator<Item = &Path> {
+        let files = [&self.json, &self.hgrm, &self.html];
+        files.into_iter().flatten().map(PathBuf::as_path)
+    }
+
+    /// Makes sure that everything can be written, before the run.
+    fn prepare(&self) -> Result<(), String> {
+        if self.files().filter(|path| output::is_stdout(path)).count() > 1 {
+            return Err("only one of --json, --hgrm and --html can be standard output".into());
+        }
+        for path in self.files() {
+            output::prepare(path).map_err(|error| error.to_string())?;
+        }
         Ok(())
     }
+}
+
+/// Whether a run that is about messages had none in its measured part; without a measured part it was
+/// interrupted before.
+fn is_empty(report: &Report) -> bool {
+    let wants_messages = match report.scenario.as_str() {
+        "echo" | "rate" => true,
+        "churn" => report.settings.get("messages").is_none_or(|n| n != "0"),
+        _ => false,
+    };
+    wants_messages
+        && report.seconds > 0.0
+        && report.messages.received == 0
+        && !report.details.contains_key("interrupted")
 }
 
 /// Watches one run.

@@ -89,6 +89,14 @@ pub(super) fn fraction(text: &str) -> Result<f64, String> {
     }
 }
 
+/// A part of a whole that is not nothing.
+pub(super) fn part(text: &str) -> Result<f64, String> {
+    match fraction(text)? {
+        0.0 => Err("must be more than 0".into()),
+        part => Ok(part),
+    }
+}
+
 /// So many per second, more than none.
 pub(super) fn rate(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {

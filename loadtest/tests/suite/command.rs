@@ -92,7 +92,7 @@ fn a_client_that_is_kept_from_its_core_says_so() {
     assert!(bottleneck.contains("waited for a CPU"), "{bottleneck}");
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(
-        said.contains("WARNING: the client was the bottleneck"),
+        said.contains("WARNING: the figures may be the client's"),
         "{said}"
     );
 }
@@ -142,10 +142,64 @@ fn what_cannot_run_is_exit_code_2() {
             &["echo", &closed, "--text", "--binary"],
             "cannot be used with",
         ),
+        (&["echo", &closed, "--duration", "0"], "more than 0"),
+        (&["echo", &closed, "--active", "0"], "more than 0"),
+        (&["echo", &closed, "-c9", "--active", "0.1"], "is none"),
     ] {
         let (code, said) = said(&loadtest(args));
         assert_eq!(code, 2, "{args:?}: {said}");
         assert!(said.contains(why), "{args:?}: {said}");
+    }
+}
+
+#[test]
+fn results_that_cannot_be_written_are_exit_code_2() {
+    let server = Server::start(server::echo);
+    let full = std::fs::File::options()
+        .write(true)
+        .open("/dev/full")
+        .unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_loadtest"))
+        .args(["echo", &server.url(), "--duration=100ms", "--warmup=0"])
+        .stdout(full)
+        .output()
+        .unwrap();
+    let (code, text) = said(&output);
+    assert_eq!(code, 2, "{text}");
+    assert!(text.contains("cannot write to standard output"), "{text}");
+    assert!(!text.contains("panicked"), "{text}");
+
+    // Known at once: the run would take an hour.
+    let hour = "--duration=1h";
+    let output = loadtest(&["echo", &server.url(), hour, "--html=/none/run.html"]);
+    let (code, text) = said(&output);
+    assert_eq!(code, 2, "{text}");
+    assert!(text.contains("cannot write /none/run.html"), "{text}");
+    let output = loadtest(&["echo", &server.url(), hour, "--json=-", "--hgrm=-"]);
+    let (code, text) = said(&output);
+    assert_eq!(code, 2, "{text}");
+    assert!(text.contains("only one of --json"), "{text}");
+}
+
+#[test]
+fn a_measured_part_without_messages_is_a_fault() {
+    let server = Server::start(|socket| {
+        loop {
+            let message = server::next(socket)?;
+            thread::sleep(Duration::from_millis(600));
+            socket.send(message)?;
+        }
+    });
+    let url = server.url();
+    for scenario in [&["echo"][..], &["rate", "--rate=10"], &["churn"]] {
+        let mut args = scenario.to_vec();
+        args.extend([&url, "-c1", "--duration=100ms", "--warmup=0"]);
+        let (code, text) = said(&loadtest(&args));
+        assert_eq!(code, 1, "{args:?}: {text}");
+        assert!(
+            text.contains("no message came back in the measured part"),
+            "{args:?}: {text}"
+        );
     }
 }
 
