@@ -169,6 +169,11 @@ impl<S: Scenario> Thread<S> {
         let ledger = Ledger::new(id, &self.context.pattern);
         let link = Link::new(socket, ledger, generation, state);
         self.links.insert(link, local);
+        if !S::STAYS {
+            // Those that leave as soon as they are open are never open together.
+            let stats = &mut self.context.stats;
+            stats.peak = stats.peak.max(self.links.len() as u64);
+        }
         self.opener
             .deadlines
             .push_back((started + self.opener.timeout, token));

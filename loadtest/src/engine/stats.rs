@@ -46,7 +46,8 @@ pub struct Stats {
     pub corrupted: u64,
     /// Messages that never came back on connections that stayed open, in the whole run.
     pub lost: u64,
-    /// Connections attempted, opened, failed and lost in the whole run; the most at once.
+    /// Connections attempted, opened, failed and lost in the whole run; the most open at once, where
+    /// connections come and go with those being opened.
     pub started: u64,
     /// See `started`.
     pub opened: u64,

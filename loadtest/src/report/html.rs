@@ -83,7 +83,10 @@ fn cards(report: &Report) -> Markup {
         ("p99 latency", shown.map(|q| micros(q.p99))),
         ("p99.9 latency", shown.map(|q| micros(q.p999))),
         (
-            "server CPU per message",
+            match summary::cpu_per(report) {
+                "CPU per handshake" => "server CPU per handshake",
+                _ => "server CPU per message",
+            },
             server.and_then(|s| s.cpu_per_message_us).map(micros),
         ),
         (

@@ -82,7 +82,8 @@ pub struct Table {
     pub rows: Vec<Vec<String>>,
 }
 
-/// What became of the connections.
+/// What became of the connections, in the whole run: with the warm-up, also in `handshake` and `churn`,
+/// whose `connections_per_second` in the details is that of the measured part.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Connections {
     /// How many the run wanted at once; for `handshake` and `churn`, how many it started in all.
@@ -93,7 +94,7 @@ pub struct Connections {
     pub failed: u64,
     /// Connections the server ended, or lost, before the run wanted them to end.
     pub lost: u64,
-    /// The most that were open at the same time.
+    /// The most that were open at the same time; for `handshake` and `churn`, open or being opened.
     pub peak: u64,
 }
 

@@ -42,7 +42,7 @@ pub fn sections(report: &Report) -> Vec<Section<'_>> {
         report
             .server
             .as_ref()
-            .map(|server| server_use(server, report.seconds)),
+            .map(|server| server_use(server, report)),
     );
     sections.push(client_use(report));
     // Those with a dot are in the tables.
@@ -258,7 +258,16 @@ fn time_row(name: &str, found: &Quantiles) -> Vec<String> {
     row(name, figures.map(micros))
 }
 
-fn server_use(server: &ServerUse, wall: f64) -> Section<'static> {
+/// What the server's CPU time is shared out among.
+pub(super) fn cpu_per(report: &Report) -> &'static str {
+    match report.scenario.as_str() {
+        "handshake" => "CPU per handshake",
+        _ => "CPU per message",
+    }
+}
+
+fn server_use(server: &ServerUse, report: &Report) -> Section<'static> {
+    let wall = report.seconds;
     let mut rows = vec![
         ("process", server.pid.to_string()),
         (
@@ -267,7 +276,7 @@ fn server_use(server: &ServerUse, wall: f64) -> Section<'static> {
         ),
     ];
     if let Some(cpu) = server.cpu_per_message_us {
-        rows.push(("CPU per message", micros(cpu)));
+        rows.push((cpu_per(report), micros(cpu)));
     }
     rows.push((
         "memory, before → after",

@@ -155,13 +155,7 @@ impl Scenario for Rate {
     const EXACT: bool = true;
 
     #[inline]
-    fn echoed(
-        &mut self,
-        _: &mut Link,
-        part: &mut Part,
-        sequence: u32,
-        context: &mut Context,
-    ) {
+    fn echoed(&mut self, _: &mut Link, part: &mut Part, sequence: u32, context: &mut Context) {
         context.due(self.intended(part, sequence));
     }
 

@@ -202,6 +202,9 @@ fn handshakes_are_counted() {
     let handshake = report.handshake.unwrap();
     assert!(handshake.count > 0 && handshake.count <= report.connections.opened);
     assert_eq!(report.connections.wanted, report.connections.opened);
+    // Being opened, four at a time, for none is open longer than a moment.
+    let peak = report.connections.peak;
+    assert!((2..=4).contains(&peak), "{peak}");
 }
 
 #[test]
