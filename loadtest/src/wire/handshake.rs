@@ -50,7 +50,10 @@ pub enum Refused {
 impl fmt::Display for Refused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Status(line) => write!(f, "the server answered {line}"),
+            Self::Status(line) => write!(
+                f,
+                "the server answered {line} instead of 101 Switching Protocols: no WebSocket here?"
+            ),
             Self::Malformed(why) => write!(f, "the server's response is not HTTP/1.1: {why}"),
             Self::Wrong(why) => write!(f, "the server's 101 response {why}"),
         }
@@ -173,7 +176,10 @@ mod tests {
     #[test]
     fn another_status_is_reported_with_its_line() {
         let response = response(b"HTTP/1.1 404 Not Found\r\n\r\n", &example());
-        assert_eq!(response, Err(Refused::Status("404 Not Found".into())));
+        let refused = response.unwrap_err();
+        assert_eq!(refused, Refused::Status("404 Not Found".into()));
+        let said = "answered 404 Not Found instead of 101 Switching Protocols";
+        assert!(refused.to_string().contains(said), "{refused}");
     }
 
     #[test]
