@@ -15,6 +15,9 @@ use crate::run::hostile::{self, Assault, STEP};
 use crate::scenario::hostile::{Attack, Orders};
 use crate::scenario::{Echo, Rate};
 
+/// Attackers that are borne for longer are noted, unless a flag says otherwise.
+const OVERSTAY: Duration = Duration::from_secs(30);
+
 #[derive(Clone, Debug, Args)]
 pub(super) struct HostileFlags {
     #[command(flatten)]
@@ -39,9 +42,10 @@ pub(super) struct HostileFlags {
     /// Load threads of the attackers
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=64))]
     attack_threads: u32,
-    /// Note attackers that the server bears for longer than this though it should end them
-    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = period)]
-    overstay: Duration,
+    /// Note attackers that the server bears for longer than this though it should end them [default:
+    /// half of --duration, at most 30s]
+    #[arg(long, value_name = "DURATION", value_parser = period)]
+    overstay: Option<Duration>,
     /// Makes the garbage that attackers send
     #[arg(long, value_name = "NUMBER", default_value_t = 1)]
     seed: u64,
@@ -158,7 +162,7 @@ impl HostileFlags {
                 attacks: self.attack.0.clone(),
                 rate: self.attack_rate,
                 bytes: self.attack_bytes,
-                overstay: self.overstay,
+                overstay: self.overstay.unwrap_or(OVERSTAY.min(self.duration / 2)),
                 seed: self.seed,
             },
             attackers: self.attackers,

@@ -12,7 +12,7 @@ use hdrhistogram::Histogram;
 use super::{Error, Found, Title, run};
 use crate::engine::{self, Observer, Outcome, Phase, Plan, Scenario, Unable};
 use crate::net;
-use crate::report::format::{count, seconds, short};
+use crate::report::format::{count, micros, rate, seconds, short};
 use crate::report::{Fault, Report, Sample, Table};
 use crate::scenario::Churn;
 use crate::scenario::hostile::{Attack, Hostile, Orders, Tallies, Tally};
@@ -183,23 +183,38 @@ fn note_latency(found: &mut Found, baseline: Duration) {
         return;
     };
     let under_seconds = found.report.seconds - baseline.as_secs_f64();
+    let mut rows = Vec::new();
     let mut note = |name: &str, part: &Histogram<u64>, seconds: f64| {
         if part.is_empty() || seconds <= 0.0 {
             return None;
         }
         let us = |nanos: u64| nanos as f64 / 1e3;
-        let p99 = us(part.value_at_quantile(0.99));
+        let (p50, p99) = (
+            us(part.value_at_quantile(0.5)),
+            us(part.value_at_quantile(0.99)),
+        );
+        let (max, per_second) = (us(part.max()), part.len() as f64 / seconds);
         let mut insert = |what: &str, value| details.insert(format!("{name}_{what}"), value);
-        insert("p50_us", us(part.value_at_quantile(0.5)));
+        insert("p50_us", p50);
         insert("p99_us", p99);
-        insert("max_us", us(part.max()));
-        insert("per_second", part.len() as f64 / seconds);
+        insert("max_us", max);
+        insert("per_second", per_second);
+        let mut row = vec![name.to_owned(), rate(per_second)];
+        row.extend([p50, p99, max].map(micros));
+        rows.push(row);
         Some(p99)
     };
     let before = note("baseline", before, baseline.as_secs_f64());
     let under = note("attack", under, under_seconds);
     if let (Some(before), Some(under)) = (before, under) {
         details.insert("ratio".into(), under / before.max(0.001));
+    }
+    if !rows.is_empty() {
+        found.report.tables.push(Table {
+            title: "latency of well-behaved clients".into(),
+            columns: ["messages", "p50", "p99", "max"].map(String::from).into(),
+            rows,
+        });
     }
 }
 

@@ -173,6 +173,10 @@ fn all_at_once_leave_a_sound_server_and_its_clients_alone() {
     ] {
         assert!(report.details[name] > 0.0, "{name}");
     }
+    let table = &report.tables[0];
+    assert_eq!(table.title, "latency of well-behaved clients");
+    let rows: Vec<_> = table.rows.iter().map(|row| &row[0][..]).collect();
+    assert_eq!(rows, ["baseline", "attack"]);
     assert!(report.details["newcomers_opened"] > 5.0);
     assert_eq!(
         report.connections.opened, 6,
