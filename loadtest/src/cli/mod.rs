@@ -57,7 +57,7 @@ const INTERRUPTED: u8 = 130;
 
 /// Reads the flags, runs, reports.
 pub fn main() -> ExitCode {
-    let mut command = Cli::command();
+    let mut command = command();
     let matches = command.get_matches_mut();
     let cli = match Cli::from_arg_matches(&matches) {
         Ok(cli) => cli,
@@ -85,6 +85,16 @@ pub fn main() -> ExitCode {
             ExitCode::from(2)
         }
     }
+}
+
+/// The flags, which take negative numbers so that each can say what it wants instead.
+fn command() -> clap::Command {
+    Cli::command().mut_subcommands(|command| {
+        command.mut_args(|arg| {
+            let takes_value = arg.get_long().is_some() && arg.get_action().takes_values();
+            arg.allow_negative_numbers(takes_value)
+        })
+    })
 }
 
 /// Set by the first SIGINT or SIGTERM; the second ends the process at once.
@@ -141,4 +151,44 @@ fn run<S: Scenario>(
     common.output.complete(&mut found, session);
     common.output.write(&mut found)?;
     Ok(found.report)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_flags_are_consistent() {
+        command().debug_assert();
+    }
+
+    #[test]
+    fn each_scenario_has_its_own_flags_among_the_options() {
+        for (scenario, flag) in [
+            ("echo", "--in-flight"),
+            ("rate", "--rate"),
+            ("churn", "--messages"),
+            ("hostile", "--attackers"),
+        ] {
+            let mut command = command();
+            let command = command.find_subcommand_mut(scenario).expect(scenario);
+            let help = command.render_help().to_string();
+            let (options, output) = help.split_once("\nOutput:").expect("a heading");
+            assert!(options.contains(flag), "{help}");
+            assert!(
+                output.contains("--json") && !output.contains(flag),
+                "{help}"
+            );
+        }
+    }
+
+    #[test]
+    fn negative_numbers_are_refused_by_their_flag() {
+        let args = ["loadtest", "rate", "ws://127.0.0.1:1/", "--rate", "-5"];
+        let error = command().try_get_matches_from(args).expect_err("refused");
+        assert!(
+            error.to_string().contains("expected a number per second"),
+            "{error}"
+        );
+    }
 }

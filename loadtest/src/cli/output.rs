@@ -16,27 +16,31 @@ use crate::watch::{Done, Outcome, Watch, WatchError};
 /// Between two lines about a run's progress where there is no terminal.
 const PLAIN_PROGRESS: Duration = Duration::from_secs(5);
 
+/// Where the help lists these flags. Each says so, for a heading of the whole would go on after them.
+const OUTPUT: &str = "Output";
+
 #[derive(Clone, Debug, Args)]
-#[command(next_help_heading = "Output")]
 pub(super) struct OutputFlags {
     /// The server's process: its CPU time and memory are watched
-    #[arg(long, value_name = "PID")]
+    #[arg(help_heading = OUTPUT, long, value_name = "PID")]
     server_pid: Option<u32>,
-    /// Fail with exit code 1 unless this holds, such as 'p99<5ms' or 'cpu-per-message<10us';
-    /// repeatable
-    #[arg(long, value_name = "METRIC<VALUE")]
+    /// Fail with exit code 1 unless this holds, such as 'p99<5ms'; with < <= > or >=; repeatable.
+    /// METRIC is min, mean, p50, p90, p99, p99.9, p99.99 or max (also as raw.p99, corrected.p99,
+    /// handshake.p99) or cpu-per-message, in ns, us, ms or s; rate; memory or bytes-per-connection;
+    /// opened, failed, lost or messages-lost; or details.NAME
+    #[arg(help_heading = OUTPUT, long, value_name = "METRIC<VALUE")]
     require: Vec<Requirement>,
     /// Write the whole report as JSON to this file; - is standard output
-    #[arg(long, value_name = "FILE")]
+    #[arg(help_heading = OUTPUT, long, value_name = "FILE")]
     json: Option<PathBuf>,
     /// Write the latency's percentiles in HdrHistogram's format to this file; - is standard output
-    #[arg(long, value_name = "FILE")]
+    #[arg(help_heading = OUTPUT, long, value_name = "FILE")]
     hgrm: Option<PathBuf>,
     /// Write a page with the charts of the run to this file
-    #[arg(long, value_name = "FILE")]
+    #[arg(help_heading = OUTPUT, long, value_name = "FILE")]
     html: Option<PathBuf>,
     /// Print a line about the progress every 5 seconds also where there is no terminal
-    #[arg(long)]
+    #[arg(help_heading = OUTPUT, long)]
     progress: bool,
 }
 

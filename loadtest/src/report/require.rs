@@ -38,6 +38,8 @@ pub enum ParseError {
     BadNumber(String),
     /// The limit's unit is missing or of another kind; with the units that fit.
     BadUnit(String, &'static str),
+    /// The limit needs a unit and has none; with the units that fit.
+    NoUnit(String, &'static str),
 }
 
 impl fmt::Display for ParseError {
@@ -57,6 +59,9 @@ impl fmt::Display for ParseError {
             ),
             Self::BadNumber(value) => {
                 write!(out, "`{value}` does not begin with a number from 0 up")
+            }
+            Self::NoUnit(value, units) => {
+                write!(out, "`{value}` has no unit: {units}, such as {value}ms")
             }
             Self::BadUnit(value, units) => write!(out, "`{value}` needs another unit: {units}"),
         }
@@ -306,9 +311,11 @@ impl Kind {
             .iter()
             .find(|(name, _)| *name == unit)
             .map(|(_, factor)| factor);
-        factor
-            .map(|factor| number * factor)
-            .ok_or_else(|| ParseError::BadUnit(value.into(), self.hint()))
+        match factor {
+            Some(factor) => Ok(number * factor),
+            None if unit.is_empty() => Err(ParseError::NoUnit(value.into(), self.hint())),
+            None => Err(ParseError::BadUnit(value.into(), self.hint())),
+        }
     }
 
     fn units(self) -> &'static [(&'static str, f64)] {
@@ -495,7 +502,8 @@ mod tests {
             ("p99<fast", "`fast` does not begin with a number"),
             ("p99<-5ms", "`-5ms` does not begin with a number"),
             ("p99<1.2.3ms", "`1.2.3ms` does not begin with a number"),
-            ("p99<5", "`5` needs another unit: ns, us, ms or s"),
+            ("p99<5", "`5` has no unit: ns, us, ms or s, such as 5ms"),
+            ("p99<5m", "`5m` needs another unit: ns, us, ms or s"),
             ("rate>5ms", "`5ms` needs another unit: none, k or M"),
             (
                 "memory<5MB",
