@@ -102,7 +102,7 @@ impl OutputFlags {
         report.failed_requirements = require::failed(&self.require, report);
         let said = |error: std::io::Error| error.to_string();
         let text = summary::text(report, None);
-        let taken = self.files().any(|path| output::is_stdout(path));
+        let taken = self.files().any(output::is_stdout);
         // The files are written also if nobody can read the summary.
         let printed = output::print(&text, taken).map_err(said);
         if let Some(path) = &self.json {
