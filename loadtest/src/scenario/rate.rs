@@ -2,6 +2,9 @@
 
 use crate::engine::{Context, Link, Links, Nanos, Phase, Scenario, now};
 
+/// Messages issued in one turn, so that a thread that is behind still reads and follows the run.
+const MOST_ISSUED: u64 = 1 << 14;
+
 /// The scenario `rate`, of one thread.
 ///
 /// The schedule goes round the connections, one message each: message `s` of the connection at
@@ -107,7 +110,7 @@ impl Rate {
         // Without a measured part nothing was due in it.
         let all = if self.phase == Some(Phase::Measure) {
             let end = context.stats.end;
-            self.issue(end - 1, links, context);
+            self.issue(end - 1, u64::MAX, links, context);
             self.due_before(end)
         } else {
             0
@@ -126,9 +129,9 @@ impl Rate {
         }
     }
 
-    /// Issues what is due by `until`: every connection's messages together.
-    fn issue(&mut self, until: Nanos, links: &mut Links<Part>, context: &mut Context) {
-        let due = self.newly_due(until);
+    /// Issues what is due by `until`, at most so many: every connection's messages together.
+    fn issue(&mut self, until: Nanos, most: u64, links: &mut Links<Part>, context: &mut Context) {
+        let due = self.newly_due(until).min(most);
         if due == 0 {
             return;
         }
@@ -173,7 +176,7 @@ impl Scenario for Rate {
         if !self.goes_on {
             return None;
         }
-        self.issue(context.now, links, context);
+        self.issue(context.now, MOST_ISSUED, links, context);
         Some(self.due(self.issued))
     }
 }
