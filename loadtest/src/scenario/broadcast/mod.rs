@@ -1,0 +1,589 @@
+//! Few publish, everyone receives.
+
+mod hub;
+mod track;
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+pub use hub::{EchoesSender, Hub, Settings};
+
+use self::track::{Incoming, Place, Track};
+use crate::engine::{Cause, Context, Link, Links, Nanos, Phase, Scenario, now};
+use crate::payload::Corruption;
+use crate::report::{Fault, Report};
+use crate::wire::Data;
+
+/// The shortest messages that tell publisher and sequence number whole.
+pub const SHORTEST_TEXT: usize = 16;
+/// See [`SHORTEST_TEXT`].
+pub const SHORTEST_BINARY: usize = 8;
+
+const MILLISECOND: Nanos = 1_000_000;
+/// Between two messages that find out who is subscribed.
+const PROBE: Nanos = 50 * MILLISECOND;
+/// How long after everyone else a publisher may get its own message.
+const ECHO: Nanos = 200 * MILLISECOND;
+/// Between two looks at what others do, where nothing tells.
+const LOOK: Nanos = 5 * MILLISECOND;
+/// How long a message may keep the closed loop waiting.
+const PATIENCE: Nanos = 2_000 * MILLISECOND;
+/// Messages of one publisher published at once.
+const MOST_AT_ONCE: u64 = 512;
+
+/// The scenario `broadcast`, of one thread.
+///
+/// While connections are opened, publishers send until every connection has had a message of each:
+/// from that one on each connection must have every message once and in order.
+#[derive(Debug)]
+pub struct Broadcast {
+    hub: Arc<Hub>,
+    /// The publishers of this thread.
+    mine: Vec<Mine>,
+    /// When every connection was open, or had failed.
+    assembled: Option<Nanos>,
+    settled: bool,
+    next_look: Nanos,
+    /// Whether this thread has published its last message.
+    finished: bool,
+    /// Of messages of the measured part.
+    deliveries: u64,
+    /// Messages whose time was forgotten before they came.
+    untimed: u64,
+}
+
+/// A publisher of this thread.
+#[derive(Debug)]
+struct Mine {
+    key: usize,
+    id: u32,
+    /// Messages of the schedule.
+    issued: u64,
+    next_probe: Nanos,
+    /// How many messages had reached everyone, and since when no more have.
+    progress: (u32, Nanos),
+}
+
+/// What is kept for each connection.
+#[derive(Debug, Default)]
+pub struct Listener {
+    opened: bool,
+    /// One for each publisher.
+    tracks: Vec<Track>,
+    incoming: Incoming,
+}
+
+impl Broadcast {
+    /// Threads of a run share the hub.
+    pub fn new(hub: Arc<Hub>) -> Self {
+        Self {
+            hub,
+            mine: Vec::new(),
+            assembled: None,
+            settled: false,
+            next_look: 0,
+            finished: false,
+            deliveries: 0,
+            untimed: 0,
+        }
+    }
+
+    /// Finds out who is subscribed, while connections are opened.
+    fn probe(&mut self, links: &mut Links<Listener>, context: &mut Context) -> Option<Nanos> {
+        if self.settled {
+            return None;
+        }
+        if !self.hub.is_assembled() {
+            return Some(context.now + LOOK);
+        }
+        let publishers = self.hub.settings.publishers;
+        let assembled = *self.assembled.get_or_insert_with(|| {
+            let own = links.iter_mut().filter(|(_, slot)| slot.link.is_open());
+            let own = own.map(|(key, slot)| (key, slot.link.id()));
+            let own = own.filter(|&(_, id)| id < publishers);
+            self.mine = own.map(|(key, id)| Mine::new(key, id)).collect();
+            context.now
+        });
+        let timeout = context.plan.connect_timeout.as_nanos() as Nanos;
+        if context.now > assembled + timeout {
+            self.settled = true;
+            self.report_absent(context);
+            return None;
+        }
+        let mut waiting = false;
+        for i in 0..self.mine.len() {
+            if !self.is_heard(i, context.now) {
+                waiting = true;
+                if self.mine[i].next_probe <= context.now {
+                    self.mine[i].next_probe = context.now + PROBE;
+                    self.publish(i, 1, None, links, context);
+                }
+            }
+        }
+        self.settled = !waiting;
+        Some(context.now + LOOK)
+    }
+
+    /// Whether all who ought to have had a message of this publisher have had one.
+    fn is_heard(&self, i: usize, now: Nanos) -> bool {
+        let mine = &self.mine[i];
+        let publisher = &self.hub.publishers[mine.id as usize];
+        if publisher.joined.load(Ordering::Acquire) < self.hub.others() {
+            return false;
+        }
+        let itself = publisher.heard_itself.load(Ordering::Acquire);
+        match self.hub.echoes() {
+            Some(echoes) => itself || !echoes,
+            None if itself => true,
+            None if now >= mine.next_probe - PROBE + ECHO => {
+                self.hub.found(false);
+                true
+            }
+            None => false,
+        }
+    }
+
+    fn report_absent(&self, context: &mut Context) {
+        for mine in &self.mine {
+            let joined = &self.hub.publishers[mine.id as usize].joined;
+            let (joined, others) = (joined.load(Ordering::Acquire), self.hub.others());
+            let what = "not everyone had a message of a publisher before the load began";
+            let case = || format!("publisher {}, {joined} of {others} others", mine.id);
+            if !self.is_heard_by_all(mine) {
+                context.stats.faults.add(what, case);
+            }
+        }
+    }
+
+    fn is_heard_by_all(&self, mine: &Mine) -> bool {
+        let publisher = &self.hub.publishers[mine.id as usize];
+        let itself = publisher.heard_itself.load(Ordering::Acquire);
+        publisher.joined.load(Ordering::Acquire) >= self.hub.others()
+            && (itself || self.hub.echoes() != Some(true))
+    }
+
+    /// Publishes up to `count` messages of a publisher; those of a schedule are due at the time it
+    /// says, from its message `issued` on. Returns how many it could.
+    fn publish(
+        &mut self,
+        i: usize,
+        count: u64,
+        scheduled: Option<u64>,
+        links: &mut Links<Listener>,
+        context: &mut Context,
+    ) -> u64 {
+        let Mine { key, id, .. } = self.mine[i];
+        let Some(slot) = links.at(key) else { return 0 };
+        context.expect_no_echo(&mut slot.link);
+        // What the kernel does not take is not published: it has no time of sending yet.
+        if !slot.link.is_open() || !slot.link.is_flushed() {
+            return 0;
+        }
+        let count = count.min(MOST_AT_ONCE);
+        let publisher = &self.hub.publishers[id as usize];
+        context.now = now();
+        let mut measured = 0;
+        for k in 0..count {
+            let sent = context.now;
+            let intended = scheduled.map_or(sent, |issued| self.hub.due(id, issued + k));
+            if !publisher.is_measured() && intended >= context.stats.begin {
+                publisher.begin_measured();
+            }
+            measured += u32::from(publisher.is_measured());
+            publisher.publish(sent, intended);
+        }
+        if measured > 0 {
+            context.stats.count("published", f64::from(measured));
+        }
+        slot.link.queue(count as u32);
+        links.flush(key, context);
+        if let Some(slot) = links.at(key) {
+            context.expect_no_echo(&mut slot.link);
+        }
+        count
+    }
+
+    /// The closed loop: publishes as much as may be in flight.
+    fn fill(&mut self, links: &mut Links<Listener>, context: &mut Context) -> Option<Nanos> {
+        let mut next = None;
+        for i in 0..self.mine.len() {
+            let publisher = &self.hub.publishers[self.mine[i].id as usize];
+            let (completed, since) = self.mine[i].progress;
+            if publisher.completed() != completed || since == 0 {
+                self.mine[i].progress = (publisher.completed(), context.now);
+            } else if context.now > since + PATIENCE {
+                // What is missing shows at the end; the others are still to be measured.
+                let given_up = publisher.in_flight();
+                publisher.give_up();
+                context.stats.count("given_up", f64::from(given_up));
+                self.mine[i].progress = (publisher.completed(), context.now);
+            }
+            let room = self.hub.settings.in_flight;
+            let room = room.saturating_sub(publisher.in_flight());
+            if room > 0 {
+                self.publish(i, u64::from(room), None, links, context);
+            }
+            let again = self.mine[i].progress.1 + PATIENCE + 1;
+            next = Some(next.unwrap_or(again).min(again));
+        }
+        next
+    }
+
+    /// The open loop: publishes what is due by `until`; when the next is due.
+    fn issue(
+        &mut self,
+        until: Nanos,
+        links: &mut Links<Listener>,
+        context: &mut Context,
+    ) -> Option<Nanos> {
+        let mut next = None;
+        for i in 0..self.mine.len() {
+            let Mine { id, issued, .. } = self.mine[i];
+            let mut due = 0;
+            while due < MOST_AT_ONCE && self.hub.due(id, issued + due) <= until {
+                due += 1;
+            }
+            if due > 0 {
+                let lag = context.now.saturating_sub(self.hub.due(id, issued));
+                let could = self.publish(i, due, Some(issued), links, context);
+                self.mine[i].issued += could;
+                context.stats.late(lag, could);
+            }
+            let again = self.hub.due(id, self.mine[i].issued);
+            // A connection that takes nothing is looked at again when it does, or soon.
+            let again = again.max(context.now + if due > 0 { LOOK / 50 } else { 0 });
+            next = Some(next.unwrap_or(again).min(again));
+        }
+        next
+    }
+
+    /// Publishes what was due before the end, and waits for what has not come.
+    fn conclude(&mut self, links: &mut Links<Listener>, context: &mut Context) -> Option<Nanos> {
+        let end = context.stats.end - 1;
+        let mut backlog = false;
+        if self.hub.interval().is_some() && !self.finished {
+            self.issue(end, links, context);
+            let hub = &self.hub;
+            backlog = self
+                .mine
+                .iter()
+                .any(|mine| hub.due(mine.id, mine.issued) <= end && links.at(mine.key).is_some());
+        }
+        if !backlog && !self.finished {
+            self.finished = true;
+            self.hub.publishing.fetch_sub(1, Ordering::AcqRel);
+        }
+        if self.settled {
+            return None;
+        }
+        if context.now >= self.next_look && self.hub.publishing.load(Ordering::Acquire) == 0 {
+            self.settled = links.iter_mut().all(|(_, slot)| self.has_all(slot));
+            self.next_look = context.now + LOOK;
+        }
+        Some(context.now + LOOK)
+    }
+
+    /// Whether the last message of every publisher has come.
+    fn has_all(&self, slot: &crate::engine::Slot<Listener>) -> bool {
+        let published = self.hub.publishers.iter().map(|one| one.published());
+        let mut tracks = slot.local.tracks.iter().zip(published).zip(0..);
+        !slot.link.is_open()
+            || tracks.all(|((track, published), publisher)| {
+                !self.reaches(publisher, slot.link.id()) || track.is_at(published)
+            })
+    }
+
+    /// Whether this connection is to have the messages of this publisher.
+    fn reaches(&self, publisher: u32, connection: u32) -> bool {
+        publisher != connection || self.hub.echoes() == Some(true)
+    }
+
+    /// The load begins: whoever has had no message by now lacks every one that follows.
+    fn begin(&mut self, links: &mut Links<Listener>, context: &Context) {
+        for mine in &self.mine {
+            self.hub.publishers[mine.id as usize].begin_load();
+        }
+        self.hub.begin(context.now);
+        for (_, slot) in links.iter_mut() {
+            for (track, publisher) in slot.local.tracks.iter_mut().zip(&self.hub.publishers) {
+                track.begin(publisher.published());
+            }
+        }
+    }
+
+    /// Counts what never came, and what else this thread knows.
+    fn account(&mut self, links: &mut Links<Listener>, context: &mut Context) {
+        for (_, slot) in links.iter_mut() {
+            context.expect_no_echo(&mut slot.link);
+            if !slot.local.opened {
+                continue;
+            }
+            let id = slot.link.id();
+            for ((track, publisher), number) in
+                slot.local.tracks.iter().zip(&self.hub.publishers).zip(0..)
+            {
+                if self.reaches(number, id) {
+                    let lost = track.lost(publisher.published());
+                    context.stats.lost += lost;
+                    let case = || format!("connection {id}, publisher {number}");
+                    let what = "a message never reached a connection";
+                    context.stats.faults.add_many(what, lost, case);
+                }
+            }
+        }
+        context.stats.count("deliveries", self.deliveries as f64);
+        if self.untimed > 0 {
+            context
+                .stats
+                .count("untimed_deliveries", self.untimed as f64);
+        }
+        if context.thread == 0 {
+            let receivers = f64::from(self.hub.receivers());
+            context.stats.count("receivers", receivers);
+        }
+    }
+
+    /// A message came whole and right.
+    fn delivered(&mut self, (from, sequence): track::Origin, context: &mut Context) {
+        let publisher = &self.hub.publishers[from as usize];
+        context.did(1);
+        self.deliveries += u64::from(publisher.counts(sequence));
+        match publisher.times(sequence) {
+            Some((sent, intended)) => {
+                let sent = sent.min(context.now);
+                context.stats.echoed(sent, context.now, 1);
+                if self.hub.settings.rate.is_some() {
+                    context.stats.corrected(intended, context.now);
+                }
+            }
+            None => {
+                self.untimed += 1;
+                if context.stats.measures(context.now) {
+                    context.stats.received += 1;
+                }
+            }
+        }
+        if self.hub.settings.rate.is_none() && publisher.deliver(sequence, self.hub.present()) {
+            let thread = from % self.hub.threads;
+            if thread != context.thread {
+                context.wake(thread);
+            }
+        }
+    }
+
+    /// The first message of a publisher came on a connection.
+    fn joined(&self, link: &Link, from: u32) {
+        let publisher = &self.hub.publishers[from as usize];
+        if link.id() == from {
+            publisher.heard_itself.store(true, Ordering::Release);
+        } else {
+            publisher.joined.fetch_add(1, Ordering::AcqRel);
+        }
+    }
+
+    /// A message came whole and right: was it to come here, and now?
+    fn place(
+        &mut self,
+        link: &Link,
+        tracks: &mut [Track],
+        origin: track::Origin,
+        context: &mut Context,
+    ) {
+        let (from, sequence) = origin;
+        let own = from == link.id();
+        if own && self.hub.echoes().is_none() {
+            self.hub.found(true);
+        }
+        let what = if own && self.hub.echoes() == Some(false) {
+            "a publisher got its own message"
+        } else {
+            let Some(track) = tracks.get_mut(from as usize) else {
+                return corrupted(link, Corruption::Connection, context);
+            };
+            let published = self.hub.publishers[from as usize].published();
+            match track.receive(sequence, published) {
+                Place::First => {
+                    self.joined(link, from);
+                    return self.delivered(origin, context);
+                }
+                Place::Next => return self.delivered(origin, context),
+                Place::Unknown => return corrupted(link, Corruption::Sequence, context),
+                Place::Duplicated => {
+                    context.stats.duplicated += 1;
+                    "a message came twice"
+                }
+                Place::Reordered => {
+                    context.stats.reordered += 1;
+                    self.delivered(origin, context);
+                    "a message came after one that was published later"
+                }
+            }
+        };
+        let case = || {
+            format!(
+                "connection {}, publisher {from}, message {sequence}",
+                link.id()
+            )
+        };
+        context.stats.faults.add(what, case);
+    }
+}
+
+impl Mine {
+    fn new(key: usize, id: u32) -> Self {
+        Self {
+            key,
+            id,
+            issued: 0,
+            next_probe: 0,
+            progress: (0, 0),
+        }
+    }
+}
+
+#[cold]
+fn corrupted(link: &Link, corruption: Corruption, context: &mut Context) {
+    context.stats.corrupted += 1;
+    let what = match corruption {
+        Corruption::Type => "text came as binary or binary as text",
+        Corruption::Length => "a message came with another length",
+        Corruption::Connection => "a message came of a publisher there is not",
+        Corruption::Sequence => "a message came that was never published",
+        Corruption::Content => "a message came with other content",
+    };
+    let case = || format!("connection {}", link.id());
+    context.stats.faults.add(what, case);
+}
+
+impl Scenario for Broadcast {
+    type Local = Listener;
+
+    const EXACT: bool = true;
+    const ECHOES: bool = false;
+
+    fn opened(&mut self, _: &mut Link, local: &mut Listener, _: &mut Context) {
+        local.opened = true;
+        local.tracks = vec![Track::default(); self.hub.publishers.len()];
+        self.hub.opened();
+    }
+
+    #[inline]
+    fn data(
+        &mut self,
+        link: &mut Link,
+        local: &mut Listener,
+        data: &Data<'_>,
+        context: &mut Context,
+    ) {
+        match local.incoming.take(&context.pattern, data) {
+            None => {}
+            Some(Ok(origin)) => self.place(link, &mut local.tracks, origin, context),
+            Some(Err(corruption)) => corrupted(link, corruption, context),
+        }
+    }
+
+    fn ended(
+        &mut self,
+        link: &mut Link,
+        _: &mut Listener,
+        _: &Cause,
+        context: &mut Context,
+    ) -> bool {
+        context.expect_no_echo(link);
+        false
+    }
+
+    fn gone(&mut self, local: &Listener) {
+        self.hub.gone(local.opened);
+    }
+
+    fn phase(&mut self, links: &mut Links<Listener>, context: &mut Context) {
+        match context.phase {
+            Phase::Warmup => self.begin(links, context),
+            Phase::Grace => (self.settled, self.next_look) = (false, 0),
+            Phase::Close => self.account(links, context),
+            _ => {}
+        }
+    }
+
+    fn is_settled(&self, _: &Context) -> bool {
+        self.settled
+    }
+
+    #[inline]
+    fn timers(&mut self, links: &mut Links<Listener>, context: &mut Context) -> Option<Nanos> {
+        match context.phase {
+            Phase::Open => self.probe(links, context),
+            Phase::Warmup | Phase::Measure if self.hub.interval().is_some() => {
+                self.issue(context.now, links, context)
+            }
+            Phase::Warmup | Phase::Measure => self.fill(links, context),
+            Phase::Grace => self.conclude(links, context),
+            Phase::Close | Phase::Done => None,
+        }
+    }
+}
+
+/// Deliveries there were, in percent of those there ought to have been; `None` if nothing was published.
+pub fn reach(deliveries: f64, published: f64, receivers: f64) -> Option<f64> {
+    let expected = published * receivers;
+    (expected > 0.0).then(|| 100.0 * deliveries / expected)
+}
+
+/// Completes the report of a run with what follows from the counts of all its threads: the reach,
+/// which is a fault unless it is whole.
+pub fn complete(report: &mut Report) {
+    let count = |what: &str| report.details.get(what).copied().unwrap_or_default();
+    let (deliveries, published) = (count("deliveries"), count("published"));
+    let receivers = count("receivers");
+    let mut fault = |what: String| report.faults.push(Fault { what, count: 1 });
+    match reach(deliveries, published, receivers) {
+        Some(reach) => {
+            let expected = published * receivers;
+            if deliveries != expected {
+                fault(format!(
+                    "the reach is {reach:.4}%: {deliveries} deliveries instead of {expected}"
+                ));
+            }
+            report.details.insert("reach_percent".into(), reach);
+        }
+        None => fault("nothing was published in the measured part".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reach_is_deliveries_of_all_there_ought_to_have_been() {
+        assert_eq!(reach(5_000.0, 5.0, 1_000.0), Some(100.0));
+        assert_eq!(reach(4_999.0, 5.0, 1_000.0), Some(99.98));
+        assert_eq!(reach(0.0, 5.0, 1_000.0), Some(0.0));
+        assert_eq!(reach(0.0, 0.0, 1_000.0), None);
+    }
+
+    #[test]
+    fn a_reach_that_is_not_whole_is_a_fault() {
+        let report = |deliveries| {
+            let mut report = Report::default();
+            for (what, count) in [
+                ("deliveries", deliveries),
+                ("published", 10.0),
+                ("receivers", 100.0),
+            ] {
+                report.details.insert(what.into(), count);
+            }
+            complete(&mut report);
+            report
+        };
+        assert!(report(1_000.0).is_faultless());
+        assert_eq!(report(1_000.0).details["reach_percent"], 100.0);
+        let short = report(999.0);
+        assert_eq!(short.details["reach_percent"], 99.9);
+        assert!(short.faults[0].what.contains("99.9000%"), "{short:?}");
+        let mut nothing = Report::default();
+        complete(&mut nothing);
+        assert!(!nothing.is_faultless());
+    }
+}
