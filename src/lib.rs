@@ -16,9 +16,9 @@
 //! | `connection` | one peer: its state, its input and output, its deadlines |
 //! | `reactor` | one event loop: accepts, gives connections their turns, fires timers, takes its inbox, fills the workers' batches |
 //! | `worker` | runs handlers: events in, encoded replies out; it reaches reactors through their inbox |
-//! | `http` | the plain-HTTP responses on the same port |
+//! | `http` | plain HTTP on the same port: [`Page`]s, conditional requests, a [`PageSource`] and its errands |
 //! | `server` | the public API: [`Server`], [`Config`], [`Handler`], [`Peer`], [`Message`], routes |
-//! | [`services`] | the built-in endpoints, written against the public API only |
+//! | [`services`] | the built-in endpoints and pages, written against the public API only |
 //! | [`testing`] | a reactor with virtual sockets and virtual time |
 //!
 //! `sync` is what queues between threads are made of, and `mapped_vec` what batches and replies are made
@@ -65,6 +65,14 @@
 //! [`Handler::on_subscribed`] and holds back what is newer until that has been answered
 //! (`Op::Admit`).
 //!
+//! # The path of a page
+//!
+//! `Front::decide` (`server/app.rs`) answers a plain request from memory, or with an *errand*:
+//! `http/source.rs` looks for the page on the thread `pages` and reads its beginning there, and the
+//! part comes back through the inbox (`reactor/errands.rs`). `connection/fetch.rs` writes it, and
+//! sends for the next part when it has left. So a reader that is slow holds one part, and a disk that
+//! is slow holds up nobody but those who wait for it.
+//!
 //! # What always holds
 //!
 //! - A reactor's turn looks at no clock and never blocks; time and readiness are passed in.
@@ -85,8 +93,11 @@
 //! - A token is a slot and its generation: what comes too late misses and never meets a stranger.
 //! - A deadline that moves later costs nothing; one that comes nearer marks its connection.
 //! - A topic has one order, the same for all its subscribers. A subscriber gets every publication
-//!   between its subscription and its end once, and none before its handler has been told.
+//!   between its subscription and its end once, but none that was published to the others than
+//!   itself, and none before its handler has been told.
 //! - A subscriber that is behind costs pointers up to its outbox limit, then its connection.
+//! - No file is read on a reactor or a worker. The pages that may be under way are counted, and their
+//!   queues have room for all of them.
 //! - No thread ever blocks to send to a reactor: its inbox is bounded and says when it is full.
 
 mod connection;
@@ -103,6 +114,9 @@ mod transport;
 mod worker;
 
 pub use connection::{Cause, CloseReason};
+#[cfg(feature = "pages")]
+pub use http::Folder;
+pub use http::{Found, Page, PageSource};
 pub use protocol::{CloseCode, MessageKind};
 pub use server::{
     Config, Error, Handler, IntoUpgrade, Limits, Message, Peer, PeerHandle, PeerId, Refusal,

@@ -3,10 +3,11 @@
 mod cli;
 
 use std::io::Write;
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Parser;
-use sockeye::{Config, Running, Server, services};
+use sockeye::{Config, Folder, Running, Server, services};
 
 use cli::flags::Flags;
 use cli::signals::{self, StopSwitch};
@@ -23,9 +24,10 @@ fn main() -> ExitCode {
         Err(error) => return explain(&error),
     };
     logger::init(flags.log);
+    let pages = flags.pages.clone();
     let config = flags.into_config();
 
-    let running = match start(config) {
+    let running = match start(config, pages.as_deref()) {
         Ok(Some(running)) => running,
         Ok(None) => return ExitCode::SUCCESS,
         Err(error) => return fail(&*error, CANNOT_START),
@@ -38,7 +40,10 @@ fn main() -> ExitCode {
 
 /// Starts the server and says where it listens; `None` when a signal asked it to stop before it
 /// could start.
-fn start(config: Config) -> Result<Option<Running>, Box<dyn std::error::Error>> {
+fn start(
+    config: Config,
+    pages: Option<&Path>,
+) -> Result<Option<Running>, Box<dyn std::error::Error>> {
     // Before anything that may take time, such as a name look-up: from here on a signal ends the
     // server in an orderly way.
     let stop = StopSwitch::default();
@@ -50,6 +55,14 @@ fn start(config: Config) -> Result<Option<Running>, Box<dyn std::error::Error>> 
     }
 
     let server = services::install(Server::with_config(config)?);
+    let server = match pages {
+        None => services::install_pages(server),
+        Some(path) => {
+            let folder = Folder::open(path)
+                .map_err(|error| format!("cannot serve pages from {}: {error}", path.display()))?;
+            server.pages(folder)
+        }
+    };
     if stop.is_requested() {
         return Ok(None);
     }

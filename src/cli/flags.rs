@@ -1,5 +1,7 @@
 //! The command line. Every default comes from [`Config::default`].
 
+use std::path::PathBuf;
+
 use clap::builder::{
     BoolishValueParser, PossibleValuesParser, RangedU64ValueParser, TypedValueParser,
 };
@@ -21,8 +23,9 @@ numbers with an optional suffix: KiB or k (1024), MiB or m, GiB or g. DURATION i
 
 /// A WebSocket server on per-core event loops
 ///
-/// Serves ws://HOST:PORT/echo, /close and /bench, and prints one line per address on standard
-/// output when it is ready; the log goes to standard error. SIGTERM or SIGINT stops it gracefully,
+/// Serves ws://HOST:PORT/echo, /chat, /questions, /ticker, /relay/NAME, /close and /bench, pages that
+/// show them in a browser at http://HOST:PORT/, and prints one line per address on standard output
+/// when it is ready; the log goes to standard error. SIGTERM or SIGINT stops it gracefully,
 /// a second one at once.
 #[derive(Debug, Parser)]
 #[command(name = "sockeye", version, after_help = AFTER_HELP)]
@@ -55,6 +58,10 @@ pub(crate) struct Flags {
     /// Share the port with a server that already listens on it, instead of failing [default: off]
     #[arg(long, env = "SOCKEYE_TAKEOVER", value_parser = BoolishValueParser::new())]
     takeover: bool,
+
+    /// Serve the files of this folder as pages, instead of the built-in ones [default: off]
+    #[arg(long, env = "SOCKEYE_PAGES", value_name = "DIR")]
+    pub(crate) pages: Option<PathBuf>,
 
     /// Least severe level that is logged, to standard error
     #[arg(long, env = "SOCKEYE_LOG", value_name = "LEVEL", ignore_case = true)]

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::Tick;
 use super::delivery::Front;
+use super::errand::Errands;
 use super::spares::Spares;
 use crate::protocol::DecoderSettings;
 use crate::transport::Token;
@@ -65,6 +66,8 @@ pub(crate) struct Context<S, D> {
     pub(crate) sys: S,
     pub(crate) delivery: D,
     pub(crate) front: Arc<dyn Front>,
+    /// `None` if no response has to be fetched.
+    pub(crate) errands: Option<Box<dyn Errands>>,
     pub(crate) settings: Settings,
     pub(crate) now: Tick,
     pub(crate) account: MemoryAccount,
@@ -89,6 +92,7 @@ impl<S, D> Context<S, D> {
             sys,
             delivery,
             front,
+            errands: None,
             settings,
             now,
             account: MemoryAccount::default(),

@@ -53,6 +53,9 @@ impl<T> Connection<T> {
                 earliest.add(seen, self.liveness(cx));
                 earliest.add(heard(token, cx), settings.idle);
             }
+            State::Fetching { since, .. } if self.outbox_len() == 0 => {
+                earliest.add(since, settings.handshake);
+            }
             State::Closing { since, .. } | State::Lingering { since, .. }
                 if self.outbox_len() == 0 =>
             {
@@ -100,6 +103,11 @@ impl<T> Connection<T> {
             State::Opening { since } if is_due(since, cx.settings.handshake, now) => {
                 log::debug!("a request was not decided in time");
                 self.state = State::Gone;
+            }
+            State::Fetching { since, begun }
+                if self.outbox_len() == 0 && is_due(since, cx.settings.handshake, now) =>
+            {
+                self.fetch_expired(begun, cx);
             }
             State::Open { seen, .. } => self.expire_open(token, seen, cx),
             State::Closing { since, .. }

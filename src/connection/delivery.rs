@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use super::{Body, CloseReason};
+use super::{Body, CloseReason, Verdict};
 use crate::protocol::{CloseCode, MessageKind, Request, UpgradeRequest};
 use crate::topics::Subscription;
 use crate::transport::Token;
@@ -71,8 +71,8 @@ pub(crate) trait Delivery {
 
 /// Decides on requests before any handler hears of them.
 pub(crate) trait Front: Send + Sync {
-    /// The response to a request that no handler needs to see; `None` lets an upgrade pass.
-    fn answer(&self, request: &Request<'_>, upgrade: Option<&UpgradeRequest>) -> Option<Vec<u8>>;
+    /// Lets an upgrade pass, or answers a request that no handler needs to see.
+    fn decide(&self, request: &Request<'_>, upgrade: Option<&UpgradeRequest>) -> Verdict;
     /// The response to a request that cannot be understood or takes too long.
     fn refuse(&self, status: u16, reason: &str) -> Vec<u8>;
 }

@@ -42,6 +42,12 @@ impl<T> Connection<T> {
                 earliest.add(since, settings.handshake);
                 "opening"
             }
+            State::Fetching { since, .. } => {
+                if self.outbox_len() == 0 {
+                    earliest.add(since, settings.handshake);
+                }
+                "fetching"
+            }
             State::Open { seen, .. } => {
                 earliest.add(seen, self.liveness(cx));
                 earliest.add(heard(token, cx), settings.idle);

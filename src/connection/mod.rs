@@ -9,6 +9,8 @@
 mod context;
 mod deadline;
 mod delivery;
+mod errand;
+mod fetch;
 #[cfg(all(test, not(loom)))]
 mod inspect;
 mod link;
@@ -29,6 +31,7 @@ use crate::transport::{Readiness, Token};
 
 pub(crate) use context::{Context, Settings};
 pub(crate) use delivery::{Delivery, Front, Target};
+pub(crate) use errand::{Errand, Errands, MAX_ERRANDS, Part, Verdict};
 #[cfg(all(test, not(loom)))]
 pub(crate) use inspect::Inspection;
 pub(crate) use link::Link;
@@ -47,6 +50,8 @@ enum State {
     Handshake { since: Tick },
     /// The request is with its handler's factory; early frames wait.
     Opening { since: Tick },
+    /// A response is being fetched; `begun`: a part of it has been. Input waits.
+    Fetching { since: Tick, begun: bool },
     /// Messages flow. `seen`: the last byte from the peer or taken by it, or our ping if that is
     /// later.
     Open { slot: u32, seen: Tick },
@@ -205,6 +210,8 @@ struct Cold {
     /// When the handler wants to be called, and what to say then.
     timer: Option<(Tick, u8)>,
     link: Option<Arc<Link>>,
+    /// What brings the next part of a response.
+    rest: Option<Box<dyn Errand>>,
     charged: usize,
 }
 
@@ -215,6 +222,7 @@ impl Cold {
             || !self.input.is_empty()
             || !self.postponed.is_empty()
             || self.timer.is_some()
+            || self.rest.is_some()
     }
 
     fn held(&self) -> usize {

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use super::reply::weight;
 use super::spares::Spares;
-use super::{Body, Cause, CloseReason, Connection, Context, Delivery, Flags, State, Tick};
+use super::{Body, Cause, CloseReason, Connection, Context, Delivery, Flags, State, Tick, Verdict};
 use crate::protocol::{
     Decoder, DecoderSettings, Event, MAX_HEADERS, Opcode, Payload, Request, Role, encode_frame,
     find_head_end,
@@ -56,7 +56,11 @@ impl<T> Connection<T> {
         match self.state {
             State::Handshake { .. } => cx.delivery.takes_openings(),
             State::Closing { .. } | State::Lingering { .. } => true,
-            State::Open { .. } | State::Opening { .. } | State::Ending(_) | State::Gone => false,
+            State::Open { .. }
+            | State::Opening { .. }
+            | State::Fetching { .. }
+            | State::Ending(_)
+            | State::Gone => false,
         }
     }
 
@@ -226,7 +230,11 @@ impl<T> Connection<T> {
                     self.state = State::Gone;
                 }
             }
-            State::Open { .. } | State::Opening { .. } | State::Ending(_) | State::Gone => {}
+            State::Open { .. }
+            | State::Opening { .. }
+            | State::Fetching { .. }
+            | State::Ending(_)
+            | State::Gone => {}
         }
     }
 
@@ -462,8 +470,13 @@ impl<T> Connection<T> {
                 return self.respond(response, cx);
             }
         };
-        if let Some(response) = cx.front.answer(&request, upgrade.as_ref()) {
-            return self.respond(response, cx);
+        match cx.front.decide(&request, upgrade.as_ref()) {
+            Verdict::Upgrade => {}
+            Verdict::Respond { head, body } => {
+                self.push_response(&head, body, cx);
+                return self.responded(cx);
+            }
+            Verdict::Fetch(errand) => return self.fetch(token, errand, cx),
         }
         let remote = match cx.sys.peer_addr(&self.socket) {
             Ok(remote) => remote,
@@ -489,6 +502,11 @@ impl<T> Connection<T> {
     /// Queues an HTTP response, the last this connection sends.
     pub(super) fn respond<S, D>(&mut self, response: Vec<u8>, cx: &mut Context<S, D>) {
         self.push_bytes(&response, cx);
+        self.responded(cx);
+    }
+
+    /// After the last that this connection sends was queued.
+    fn responded<S, D>(&mut self, cx: &mut Context<S, D>) {
         self.state = State::lingering(cx.now);
         self.flags.set(Flags::REARM);
     }

@@ -79,6 +79,14 @@ impl OutFrame {
         }
     }
 
+    /// Bytes that are not a frame, for which the same holds.
+    pub(crate) fn raw(bytes: Bytes) -> Self {
+        Self {
+            payload: bytes,
+            ..Self::empty()
+        }
+    }
+
     pub(crate) fn header(&self) -> &[u8] {
         &self.header[..usize::from(self.header_len)]
     }

@@ -166,7 +166,7 @@ impl<T> Connection<T> {
         self.queued(cx);
     }
 
-    fn push_frame<S, D>(&mut self, frame: OutFrame, cx: &mut Context<S, D>) {
+    pub(super) fn push_frame<S, D>(&mut self, frame: OutFrame, cx: &mut Context<S, D>) {
         self.cold().outbox.push_frame(frame);
         self.queued(cx);
     }
@@ -328,8 +328,10 @@ impl<T> Connection<T> {
         D: Delivery,
     {
         self.flush(token, cx);
-        if let State::Lingering { .. } = self.state {
-            self.linger(cx);
+        match self.state {
+            State::Lingering { .. } => self.linger(cx),
+            State::Fetching { .. } => self.fetch_on(token, cx),
+            _ => {}
         }
         if let Some(cold) = &mut self.cold {
             if cold.is_needed() && self.state != State::Gone {

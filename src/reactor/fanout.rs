@@ -14,8 +14,8 @@ use slab::Slab;
 
 use super::members::Members;
 use super::{Handoff, Inbox, Reactor, find};
-use crate::connection::{News, Op};
-use crate::topics::{Change, Frame, Mailbox, Topic};
+use crate::connection::{Connection, Context, Delivery, News, Op};
+use crate::topics::{Batch, Change, Frame, Mailbox, Topic};
 use crate::transport::{Sys, Token};
 
 /// Publications that leave a subscriber in one write, at most.
@@ -44,7 +44,7 @@ struct Local {
     members: Members,
     gated: BTreeMap<u64, Gated>,
     /// What is being served, and how many bytes that is.
-    batch: Vec<Frame>,
+    batch: Batch,
     bytes: usize,
     /// There is more in the log.
     fresh: bool,
@@ -78,7 +78,7 @@ pub(super) struct Fanout {
     /// Memory that is used again: news, changes, a batch.
     news: Vec<Arc<Topic>>,
     changes: Vec<Change>,
-    batch: Vec<Frame>,
+    batch: Batch,
 }
 
 impl Fanout {
@@ -92,7 +92,7 @@ impl Fanout {
             queue: VecDeque::new(),
             news: Vec::new(),
             changes: Vec::new(),
-            batch: Vec::new(),
+            batch: Batch::default(),
         }
     }
 
@@ -112,7 +112,7 @@ impl Fanout {
                     topic,
                     members: Members::default(),
                     gated: BTreeMap::new(),
-                    batch: Vec::new(),
+                    batch: Batch::default(),
                     bytes: 0,
                     fresh: true,
                     queued: false,
@@ -232,7 +232,7 @@ impl<S: Sys, D: Handoff> Reactor<S, D> {
         self.fanout.batch = batch;
         self.hold_back(key);
         let local = &mut self.fanout.locals[key];
-        local.bytes = local.batch.iter().map(Frame::len).sum();
+        local.bytes = local.batch.frames.iter().map(Frame::len).sum();
         local.members.rewind();
     }
 
@@ -281,9 +281,11 @@ impl<S: Sys, D: Handoff> Reactor<S, D> {
             if gated.over || !(connection.takes_news() || connection.is_opening()) {
                 continue;
             }
-            let is_one = gated.held.is_empty() && batch.len() == 1;
-            gated.bytes += batch.iter().map(Frame::len).sum::<usize>();
-            gated.held.extend_from_slice(batch);
+            for frame in batch.frames_for(token) {
+                gated.bytes += frame.len();
+                gated.held.push(frame.clone());
+            }
+            let is_one = gated.held.len() <= 1;
             if !is_one && connection.is_behind_by(gated.bytes, &self.cx) {
                 gated.over = true;
                 gated.held = Vec::new();
@@ -307,15 +309,9 @@ impl<S: Sys, D: Handoff> Reactor<S, D> {
             return;
         }
         let mut parts = [IoSlice::new(&[]); BATCH];
-        for (part, frame) in parts.iter_mut().zip(batch.iter()) {
-            *part = IoSlice::new(&frame.bytes);
-        }
-        let news = News {
-            frames: batch,
-            parts: &parts[..batch.len()],
-            bytes: *bytes,
-        };
+        let news = news(&batch.frames, &mut parts, *bytes);
         let mut served = 0;
+        let mut missed = 0;
         while served < QUANTUM
             && budget.is_left()
             && let Some(token) = members.next()
@@ -327,11 +323,18 @@ impl<S: Sys, D: Handoff> Reactor<S, D> {
             members.advance();
             served += 1;
             budget.spend(1, *bytes);
-            if connection.publish(token, &news, &mut self.cx) && connection.soil() {
+            let is_soiled = if batch.has_exceptions() && batch.is_excepted(token) {
+                let frames: Vec<Frame> = batch.frames_for(token).cloned().collect();
+                missed += batch.frames.len() - frames.len();
+                publish_all(connection, token, &frames, &mut self.cx)
+            } else {
+                connection.publish(token, &news, &mut self.cx)
+            };
+            if is_soiled && connection.soil() {
                 self.dirty.push(token);
             }
         }
-        self.cx.totals.deliveries += (served * batch.len()) as u64;
+        self.cx.totals.deliveries += (served * batch.frames.len() - missed) as u64;
     }
 
     /// Lets publications through to subscribers whose handlers have answered.
@@ -364,21 +367,41 @@ impl<S: Sys, D: Handoff> Reactor<S, D> {
         if gated.over {
             connection.fall_behind(token, &mut self.cx);
         }
-        for frames in gated.held.chunks(BATCH) {
-            let mut parts = [IoSlice::new(&[]); BATCH];
-            for (part, frame) in parts.iter_mut().zip(frames) {
-                *part = IoSlice::new(&frame.bytes);
-            }
-            let news = News {
-                frames,
-                parts: &parts[..frames.len()],
-                bytes: frames.iter().map(Frame::len).sum(),
-            };
-            connection.publish(token, &news, &mut self.cx);
-        }
+        publish_all(connection, token, &gated.held, &mut self.cx);
         self.cx.totals.deliveries += gated.held.len() as u64;
         if connection.soil() {
             self.dirty.push(token);
         }
     }
+}
+
+/// At most a batch of frames, as one write takes them.
+fn news<'a>(frames: &'a [Frame], parts: &'a mut [IoSlice<'a>; BATCH], bytes: usize) -> News<'a> {
+    for (part, frame) in parts.iter_mut().zip(frames) {
+        *part = IoSlice::new(&frame.bytes);
+    }
+    News {
+        frames,
+        parts: &parts[..frames.len()],
+        bytes,
+    }
+}
+
+/// Sends one subscriber frames that the others are not sent just so. Says whether something is left to
+/// do for this connection.
+#[inline(never)]
+fn publish_all<S: Sys, D: Delivery>(
+    connection: &mut Connection<S::Socket>,
+    token: Token,
+    frames: &[Frame],
+    cx: &mut Context<S, D>,
+) -> bool {
+    let mut is_soiled = false;
+    for frames in frames.chunks(BATCH) {
+        let mut parts = [IoSlice::new(&[]); BATCH];
+        let bytes = frames.iter().map(Frame::len).sum();
+        let news = news(frames, &mut parts, bytes);
+        is_soiled |= connection.publish(token, &news, cx);
+    }
+    is_soiled
 }

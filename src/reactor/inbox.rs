@@ -3,14 +3,21 @@
 use std::sync::{Arc, PoisonError};
 
 use super::batch::Batch;
-use crate::connection::{Link, OutFrame};
+use crate::connection::{Link, MAX_ERRANDS, OutFrame, Part};
 use crate::protocol::CloseCode;
 use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use crate::sync::{Mutex, MutexGuard, Receiver, Sender, bounded};
 use crate::topics::{Mailbox, Topic};
+use crate::transport::Token;
 
-/// Items besides batches that the inbox holds at most; a thread that would exceed it is told [`Full`].
+/// Items besides batches and parts that the inbox holds at most; a thread that would exceed it is told [`Full`].
 const ITEMS: usize = if cfg!(all(test, loom)) { 2 } else { 8 * 1024 };
+/// Parts of responses for which there is room besides: all that can be under way.
+const PARTS: usize = if cfg!(all(test, loom)) {
+    0
+} else {
+    MAX_ERRANDS
+};
 /// Payload bytes the inbox holds at most. One item is always accepted.
 const BYTES: usize = 64 << 20;
 
@@ -28,6 +35,8 @@ pub(crate) enum Item {
         code: CloseCode,
         reason: String,
     },
+    /// What an errand brought for one connection.
+    Part { token: Token, part: Part },
 }
 
 impl Item {
@@ -36,7 +45,16 @@ impl Item {
             Item::Batch(batch) => batch.replies.written(),
             Item::Send { frame, .. } => frame.len(),
             Item::Close { reason, .. } => reason.len(),
+            Item::Part { part, .. } => match part {
+                Part::Bytes { head, body, .. } => head.len() + body.len(),
+                Part::Broken => 0,
+            },
         }
+    }
+
+    /// Whether there is room for it whatever else there is.
+    fn is_promised(&self) -> bool {
+        matches!(self, Item::Batch(_) | Item::Part { .. })
     }
 }
 
@@ -52,7 +70,7 @@ pub(crate) struct Inbox {
     sender: Sender<Item>,
     receiver: Receiver<Item>,
     bytes: AtomicUsize,
-    /// Items besides batches.
+    /// Items besides batches and parts.
     items: AtomicUsize,
     signalled: AtomicBool,
     stopping: AtomicBool,
@@ -73,7 +91,7 @@ struct News {
 impl Inbox {
     /// `batches`: how many batches there are that may come back to this reactor.
     pub(crate) fn new(batches: usize, wake: Wake) -> Self {
-        let (sender, receiver) = bounded(ITEMS + batches);
+        let (sender, receiver) = bounded(ITEMS + batches + PARTS);
         Self {
             sender,
             receiver,
@@ -103,11 +121,20 @@ impl Inbox {
 
     /// Returns a batch; there is room for every batch there is.
     pub(crate) fn give_back(&self, batch: Box<Batch>) {
-        self.bytes
-            .fetch_add(batch.replies.written(), Ordering::AcqRel);
-        if self.sender.try_send(Item::Batch(batch)).is_err() {
-            log::error!("the inbox of a reactor has no room for a batch");
-            debug_assert!(false, "the inbox has room for every batch");
+        self.take(Item::Batch(batch));
+    }
+
+    /// Brings a part of a response; there is room for every part there is.
+    pub(crate) fn bring(&self, token: Token, part: Part) {
+        self.take(Item::Part { token, part });
+    }
+
+    fn take(&self, item: Item) {
+        debug_assert!(item.is_promised());
+        self.bytes.fetch_add(item.bytes(), Ordering::AcqRel);
+        if self.sender.try_send(item).is_err() {
+            log::error!("the inbox of a reactor has no room for what was promised room");
+            debug_assert!(false, "the inbox has room for every batch and part");
         }
         self.signal();
     }
@@ -172,7 +199,7 @@ impl Inbox {
     pub(super) fn pop(&self) -> Option<Item> {
         let item = self.receiver.try_recv().ok()?;
         self.bytes.fetch_sub(item.bytes(), Ordering::AcqRel);
-        if !matches!(item, Item::Batch(_)) {
+        if !item.is_promised() {
             self.items.fetch_sub(1, Ordering::AcqRel);
         }
         Some(item)

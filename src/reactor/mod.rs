@@ -7,6 +7,7 @@
 mod accept;
 mod batch;
 mod dispatch;
+mod errands;
 mod fanout;
 mod inbox;
 #[cfg(all(test, not(loom)))]
@@ -29,6 +30,7 @@ use crate::transport::{Readiness, Sys, Token};
 pub(crate) use accept::Population;
 pub(crate) use batch::{Batch, Consumer, Event, Rare};
 pub(crate) use dispatch::{BATCHES, Dispatch, Handoff, Load};
+pub(crate) use errands::{Job, Outgoing, errands};
 pub(crate) use inbox::{Inbox, Item, Wake};
 #[cfg(all(test, loom))]
 pub(crate) use inbox::{Poll, check};
@@ -382,6 +384,13 @@ impl<S: Sys, D: Handoff> Reactor<S, D> {
                         self.dirty.push(token);
                     }
                     link.release(bytes);
+                }
+                Item::Part { token, part } => {
+                    if let Some(connection) = find(&mut self.connections, token) {
+                        connection.take_part(part, &mut self.cx);
+                        self.finish(token);
+                        self.enqueue(token);
+                    }
                 }
                 Item::Close { link, code, reason } => {
                     let token = link.token;

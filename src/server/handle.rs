@@ -13,7 +13,7 @@ use super::stats::{ServerStats, WorkerStats};
 use crate::connection::{Link, OutFrame};
 use crate::protocol::CloseCode;
 use crate::reactor::{Inbox, Item, Load, Stats};
-use crate::topics::{Frame, Hub, Offset, PublishError};
+use crate::topics::{Hub, Offset, PublishError};
 use crate::worker::{Activity, Outside};
 
 /// Sends to one connection from any thread, at any time, without ever blocking. It never
@@ -249,9 +249,23 @@ impl ServerHandle {
         topic: &str,
         message: impl Into<Message<'m>>,
     ) -> Result<Offset, PublishError> {
-        let (kind, body) = message.into().into_parts();
-        let frame = Frame::new(kind, body.as_bytes());
-        self.links.hub.publish(topic, frame)
+        let frame = message.into().frame();
+        let mut make = |_| frame.clone();
+        self.links.hub.publish(topic, None, &mut make)
+    }
+
+    /// Publishes a message that knows its own offset, as
+    /// [`Peer::publish_with`](crate::Peer::publish_with) does.
+    ///
+    /// # Errors
+    /// [`PublishError`]; nobody gets the message then.
+    pub fn publish_with<'m, M: Into<Message<'m>>>(
+        &self,
+        topic: &str,
+        mut make: impl FnMut(Offset) -> M,
+    ) -> Result<Offset, PublishError> {
+        let mut make = |offset| make(offset).into().frame();
+        self.links.hub.publish(topic, None, &mut make)
     }
 
     /// Figures of the moment, each at most one turn of its event loop old.

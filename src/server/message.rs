@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use crate::connection::Body;
 use crate::protocol::MessageKind;
-use crate::topics::Publication;
+use crate::topics::{Frame, Publication};
 
 /// A text or binary message (RFC 6455 section 5.6). It borrows its bytes from the receive
 /// buffer or owns them; sending an owned one moves the bytes instead of copying them.
@@ -34,6 +34,11 @@ impl<'a> Message<'a> {
     #[inline]
     pub(crate) fn into_parts(self) -> (MessageKind, Body<'a>) {
         (self.kind, self.body)
+    }
+
+    /// The message as subscribers are sent it.
+    pub(super) fn frame(&self) -> Frame {
+        Frame::new(self.kind, self.as_bytes())
     }
 
     /// A message of its own bytes; the same holds for `kind`.

@@ -18,6 +18,7 @@ use std::sync::Arc;
 use crossbeam_channel::Receiver;
 
 use crate::connection::{MAX_TICKS, Settings, ticks};
+use crate::http::{Page, PageSource};
 use crate::protocol::{DecoderSettings, Role};
 use crate::reactor::{BATCHES, Inbox, Population, Shell, Stats};
 use crate::topics::{Memory, TopicLimits};
@@ -166,6 +167,31 @@ impl Server {
     /// handler, an [`Upgrade`] with more to say, or a `Result` of either with a [`Refusal`].
     /// A factory that panics is answered for with 500. The last route for a path counts.
     ///
+    /// A path that ends in `/*` stands for all paths that have something there instead of the star:
+    /// [`Request::tail`] says what. Routes without a star come first, then those with the longer path.
+    ///
+    /// ```no_run
+    /// use sockeye::{Handler, Message, Peer, Server, Since};
+    ///
+    /// /// A room that has the name of its path.
+    /// struct Room(String);
+    ///
+    /// impl Handler for Room {
+    ///     fn on_open(&mut self, peer: &mut Peer<'_>) {
+    ///         peer.subscribe(&self.0, Since::History).expect("a room");
+    ///     }
+    ///
+    ///     fn on_message(&mut self, peer: &mut Peer<'_>, message: Message<'_>) {
+    ///         peer.publish(&self.0, message).expect("not too much at once");
+    ///     }
+    /// }
+    ///
+    /// Server::bind("localhost:9998")?
+    ///     .route("/rooms/*", |request| Room(request.tail().to_owned()))
+    ///     .run()
+    /// # ; Ok::<(), sockeye::Error>(())
+    /// ```
+    ///
     /// # Panics
     /// If `path` does not begin with `/`.
     #[must_use]
@@ -187,6 +213,39 @@ impl Server {
     pub fn history(self, prefix: impl Into<String>, publications: usize) -> Self {
         self.hub.set_history(prefix.into(), publications);
         self
+    }
+
+    /// Answers a plain GET or HEAD of `path` (exactly, without query, as it is sent: percent-encoded)
+    /// with `page`. The path may also be a route's: upgrades go to the route. The last page for a
+    /// path counts.
+    ///
+    /// # Panics
+    /// If `path` does not begin with `/`, or the page is not held in memory.
+    #[must_use]
+    pub fn page(mut self, path: impl Into<String>, page: Page) -> Self {
+        let path = path.into();
+        assert!(path.starts_with('/'), "a path begins with `/`: {path:?}");
+        let page = page
+            .fixed()
+            .expect("a page that can be sent more than once");
+        self.app.page(path, page);
+        self
+    }
+
+    /// Answers a plain GET or HEAD of any other path with what `source` finds there, which may be
+    /// slow: it is asked, and read from, on a thread of its own. Upgrades, and the paths of routes
+    /// that do not end in `/`, never reach it. At most 128 of its pages are under way at once;
+    /// more are answered 503, and one that takes longer than
+    /// [`Timeouts::handshake`](crate::Timeouts::handshake) to find is answered 504.
+    #[must_use]
+    pub fn pages(mut self, source: impl PageSource) -> Self {
+        self.app.source(source);
+        self
+    }
+
+    /// What this server was told.
+    pub fn config(&self) -> &Config {
+        &self.config
     }
 
     /// The bound addresses, with their real ports, in the order they were given.

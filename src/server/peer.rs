@@ -176,8 +176,64 @@ impl<'a> Peer<'a> {
         topic: &str,
         message: impl Into<Message<'m>>,
     ) -> Result<Offset, PublishError> {
-        let (kind, body) = message.into().into_parts();
-        self.output.publish(topic, kind, body.as_bytes())
+        let frame = message.into().frame();
+        self.output.publish(topic, true, &mut |_| frame.clone())
+    }
+
+    /// Publishes as [`publish`](Self::publish) does, but not to this connection: the others who are
+    /// subscribed get the message. The topic remembers it all the same, and a later subscription
+    /// finds it in the history, whoever's that is.
+    ///
+    /// # Errors
+    /// [`PublishError`]; nobody gets the message then.
+    pub fn publish_to_others<'m>(
+        &mut self,
+        topic: &str,
+        message: impl Into<Message<'m>>,
+    ) -> Result<Offset, PublishError> {
+        let frame = message.into().frame();
+        self.output.publish(topic, false, &mut |_| frame.clone())
+    }
+
+    /// Publishes, as [`publish`](Self::publish) does, a message that knows its own offset, from
+    /// which a subscriber can later [resume](Since::After). Nothing is published to the topic while
+    /// `make` runs, so it should be short; if the topic cannot take the message, it has run in vain.
+    ///
+    /// ```
+    /// use sockeye::testing::{self, Received};
+    /// use sockeye::{Handler, Message, Peer, Since};
+    ///
+    /// struct Room;
+    ///
+    /// impl Handler for Room {
+    ///     fn on_open(&mut self, peer: &mut Peer<'_>) {
+    ///         peer.subscribe("room", Since::New).expect("a room");
+    ///     }
+    ///
+    ///     fn on_message(&mut self, peer: &mut Peer<'_>, message: Message<'_>) {
+    ///         let said = message.as_text().unwrap_or("something");
+    ///         let publish = peer.publish_with("room", |offset| format!("{}. {said}", offset.number));
+    ///         publish.expect("not too much at once");
+    ///     }
+    /// }
+    ///
+    /// let mut peer = testing::pair(|_request| Room);
+    /// peer.send("hello");
+    /// assert_eq!(peer.receive(), Some(Received::Message("1. hello".into())));
+    /// ```
+    ///
+    /// # Errors
+    /// [`PublishError`]; nobody gets the message then.
+    ///
+    /// # Deadlocks
+    /// `make` must not publish to a topic itself.
+    pub fn publish_with<'m, M: Into<Message<'m>>>(
+        &mut self,
+        topic: &str,
+        mut make: impl FnMut(Offset) -> M,
+    ) -> Result<Offset, PublishError> {
+        let mut make = |offset| make(offset).into().frame();
+        self.output.publish(topic, true, &mut make)
     }
 
     /// This connection's name.

@@ -11,16 +11,24 @@ use crate::protocol::handshake::{is_field_value, is_token};
 pub struct Request<'a> {
     head: &'a protocol::Request<'a>,
     remote: SocketAddr,
+    /// Where the tail of the path begins.
+    tail: usize,
 }
 
 impl<'a> Request<'a> {
-    pub(super) fn new(head: &'a protocol::Request<'a>, remote: SocketAddr) -> Self {
-        Self { head, remote }
+    pub(super) fn new(head: &'a protocol::Request<'a>, remote: SocketAddr, tail: usize) -> Self {
+        Self { head, remote, tail }
     }
 
     /// The path, without the query.
     pub fn path(&self) -> &'a str {
         self.head.path()
+    }
+
+    /// What the path has where the path of its route has the star; empty for a route without one.
+    /// As it was sent: percent-encoded, and perhaps with further slashes.
+    pub fn tail(&self) -> &'a str {
+        &self.head.path()[self.tail..]
     }
 
     /// What follows the question mark of the target.

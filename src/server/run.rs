@@ -7,15 +7,16 @@ use std::sync::atomic::AtomicUsize;
 use std::thread::{JoinHandle, Thread};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, bounded};
+use crossbeam_channel::{Receiver, Sender, bounded};
 
 use super::app::App;
 use super::error::{Error, Result};
 use super::handle::{ServerHandle, Signal};
 use super::{Parts, Server};
-use crate::connection::{Context, Front, Settings, ticks};
+use crate::connection::{Context, Errands, Front, Settings, ticks};
 use crate::reactor::{
-    BATCHES, Batch, Dispatch, Handoff, Inbox, Load, Population, Queue, Reactor, pin, reserved_slots,
+    BATCHES, Batch, Dispatch, Handoff, Inbox, Job, Load, Outgoing, Population, Queue, Reactor,
+    errands, pin, reserved_slots,
 };
 use crate::topics::Memory;
 use crate::transport::OsSys;
@@ -139,7 +140,18 @@ impl Server {
             since: Instant::now(),
             drain: self.config.timeouts.drain,
         };
+        let jobs = if app.has_source() {
+            let (jobs, received) = errands();
+            running.start("pages".to_owned(), move || {
+                received.iter().for_each(Job::run);
+                Ok(())
+            })?;
+            Some(jobs)
+        } else {
+            None
+        };
         let shared = Shared {
+            jobs,
             slots: reserved_slots(&self.population),
             app,
             hub: self.hub,
@@ -188,6 +200,8 @@ type Lanes = Vec<(Queue, Load)>;
 struct Shared {
     app: Arc<App>,
     hub: Arc<Memory>,
+    /// Where errands go; `None` if there are none.
+    jobs: Option<Sender<Job>>,
     settings: Settings,
     population: Population,
     slots: usize,
@@ -230,7 +244,10 @@ impl Shared {
             stats,
         } = parts;
         let front: Arc<dyn Front> = self.app;
-        let cx = Context::new(sys, delivery, front, self.settings, shell.now());
+        let mut cx = Context::new(sys, delivery, front, self.settings, shell.now());
+        cx.errands = self
+            .jobs
+            .map(|jobs| Box::new(Outgoing::new(jobs, Arc::clone(&inbox))) as Box<dyn Errands>);
         let mut reactor = Reactor::new(listeners, self.population, inbox, stats, self.drain, cx);
         shell.run(&mut reactor).map_err(Error::Reactor)
     }

@@ -7,7 +7,10 @@ use crossbeam_channel::{Receiver, bounded};
 
 use super::network::Network;
 use crate::connection::{Context, Tick, ticks};
-use crate::reactor::{BATCHES, Batch, Dispatch, Inbox, Next, Population, Queue, Reactor, Stats};
+use crate::reactor::{
+    BATCHES, Batch, Dispatch, Inbox, Job, Next, Outgoing, Population, Queue, Reactor, Stats,
+    errands,
+};
 use crate::server::{App, WorkerLink, settings};
 use crate::topics::Memory;
 use crate::worker::{Executor, Inline, Outside, Worker};
@@ -48,6 +51,9 @@ pub(super) struct Engine {
     hands: Vec<Hand>,
     handle: ServerHandle,
     hub: Arc<Memory>,
+    /// Errands that wait to be run.
+    #[allow(dead_code, reason = "only the crate's own tests have any")]
+    errands: Receiver<Job>,
 }
 
 impl Engine {
@@ -82,6 +88,7 @@ impl Engine {
                 answered: None,
             });
         }
+        let (jobs, errands) = errands();
         let mut loops = Vec::new();
         let mut stats = Vec::new();
         for (index, inbox) in inboxes.iter().enumerate() {
@@ -90,14 +97,17 @@ impl Engine {
             stats.push(Arc::clone(&figures));
             let (population, front) = (population.clone(), Arc::clone(&app));
             let (sys, own) = (network.clone(), Arc::clone(inbox));
+            let outgoing = Box::new(Outgoing::new(jobs.clone(), Arc::clone(inbox)));
             let reactor = if workers == 0 {
                 let executor = Executor::new(Arc::clone(&app), Arc::default(), 0);
                 let delivery = Inline::new(executor, outsides[index].clone());
-                let cx = Context::new(sys, delivery, front, settings.clone(), now);
+                let mut cx = Context::new(sys, delivery, front, settings.clone(), now);
+                cx.errands = Some(outgoing);
                 AnyReactor::Inline(Reactor::new(vec![()], population, own, figures, drain, cx))
             } else {
                 let delivery = Dispatch::new(index as u16, lanes.clone(), Arc::clone(inbox), now);
-                let cx = Context::new(sys, delivery, front, settings.clone(), now);
+                let mut cx = Context::new(sys, delivery, front, settings.clone(), now);
+                cx.errands = Some(outgoing);
                 AnyReactor::Workers(Reactor::new(vec![()], population, own, figures, drain, cx))
             };
             loops.push(Loop {
@@ -113,6 +123,7 @@ impl Engine {
             hands,
             handle,
             hub,
+            errands,
         })
     }
 
@@ -175,9 +186,15 @@ impl Engine {
     }
 }
 
-/// What only the simulation asks for.
+/// What only the crate's own tests ask for.
 #[cfg(all(test, not(loom)))]
 impl Engine {
+    /// Runs an errand, as the thread for them does. Says whether there was one.
+    pub(super) fn run_errand(&mut self) -> bool {
+        let job = self.errands.try_recv();
+        job.map(Job::run).is_ok()
+    }
+
     /// Whether something woke the reactor's poll since its last turn.
     pub(super) fn is_woken(&self, reactor: usize) -> bool {
         self.loops[reactor].woken.load(Ordering::Relaxed)

@@ -54,7 +54,7 @@ use crate::{Config, IntoUpgrade, Message, Request, Result, ServerHandle, ServerS
 use engine::Engine;
 use network::Wire;
 
-/// Where the virtual client connects.
+/// Where the virtual client connects, by default.
 const PATH: &str = "/";
 /// Turns without an end in sight that a test is stopped after: the reactor would spin.
 const MAX_TURNS: usize = 100_000;
@@ -91,6 +91,7 @@ where
 pub struct Pair {
     config: Config,
     install: Box<dyn FnOnce(&mut App)>,
+    target: String,
     subprotocols: Vec<String>,
     headers: Vec<(String, String)>,
     answer_pings: bool,
@@ -106,9 +107,22 @@ impl Pair {
         F: Fn(&Request<'_>) -> R + Send + Sync + 'static,
         R: IntoUpgrade,
     {
+        Self::route(PATH, factory)
+    }
+
+    /// The same where the factory serves `path`, as with
+    /// [`Server::route`](crate::Server::route). The client connects to it unless there is a
+    /// [`target`](Self::target).
+    pub fn route<F, R>(path: impl Into<String>, factory: F) -> Self
+    where
+        F: Fn(&Request<'_>) -> R + Send + Sync + 'static,
+        R: IntoUpgrade,
+    {
+        let path = path.into();
         Self {
             config: Config::default(),
-            install: Box::new(move |app: &mut App| app.route(PATH.to_owned(), factory)),
+            target: path.clone(),
+            install: Box::new(move |app: &mut App| app.route(path, factory)),
             subprotocols: Vec::new(),
             headers: Vec::new(),
             answer_pings: true,
@@ -124,6 +138,13 @@ impl Pair {
     #[must_use]
     pub fn config(mut self, config: Config) -> Self {
         self.config = config;
+        self
+    }
+
+    /// Where the client connects: a path, perhaps with a query.
+    #[must_use]
+    pub fn target(mut self, target: impl Into<String>) -> Self {
+        self.target = target.into();
         self
     }
 
@@ -181,6 +202,7 @@ impl Pair {
     pub fn connect(mut self) -> std::result::Result<TestPeer, String> {
         let subprotocols = std::mem::take(&mut self.subprotocols);
         let headers = std::mem::take(&mut self.headers);
+        let target = std::mem::take(&mut self.target);
         let mut peer = self.start().expect("a configuration that can hold");
         let nonce = encode_key([7; 16]);
         let offered: Vec<&str> = subprotocols.iter().map(String::as_str).collect();
@@ -191,7 +213,7 @@ impl Pair {
         let mut request = Vec::new();
         ClientHandshake {
             host: "localhost",
-            target: PATH,
+            target: &target,
             key: nonce,
             subprotocols: &offered,
             origin: None,

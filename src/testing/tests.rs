@@ -6,6 +6,7 @@ mod endings;
 mod failures;
 mod handles;
 mod memory;
+mod pages;
 mod panics;
 mod slow_workers;
 mod timers;

@@ -1,12 +1,16 @@
 //! The publications of a topic that somebody may still want.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
+use std::ops::Range;
+use std::sync::{Arc, Weak};
 
-use super::{Frame, Offset, Publication, Since};
+use super::{Batch, Frame, Mailbox, Member, Offset, Publication, Since};
+use crate::transport::Token;
 
 struct Entry {
     frame: Frame,
+    /// The subscriber that does not get it, and its reader.
+    except: Option<(Weak<dyn Mailbox>, Token)>,
     /// Bytes of all publications up to this one.
     end: u64,
 }
@@ -52,6 +56,14 @@ impl Log {
         }
     }
 
+    /// The next publication.
+    pub(super) fn next_offset(&self) -> Offset {
+        Offset {
+            epoch: self.epoch,
+            number: self.next,
+        }
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
@@ -75,10 +87,13 @@ impl Log {
     }
 
     /// Appends a publication. `needed` is the oldest that some reader has not taken.
-    pub(super) fn push(&mut self, frame: Frame, needed: u64) -> Offset {
+    pub(super) fn push(&mut self, frame: Frame, except: Option<Member<'_>>, needed: u64) -> Offset {
         self.total += frame.len() as u64;
-        let end = self.total;
-        self.entries.push_back(Entry { frame, end });
+        self.entries.push_back(Entry {
+            frame,
+            except: except.map(|member| (Weak::clone(member.mailbox), member.token)),
+            end: self.total,
+        });
         self.next += 1;
         self.snapshot = None;
         let (messages, bytes) = self.keep;
@@ -99,36 +114,51 @@ impl Log {
         }
     }
 
-    /// Appends frames from `number` on to `batch`: at most up to `end`, as many frames and, beyond
-    /// the first, as many bytes as asked for. Says how many.
+    /// Appends publications with these numbers to `batch`, as one reader gets them: at most as many
+    /// and, beyond the first, as many bytes as asked for. Says how many.
     pub(super) fn read(
         &self,
-        number: u64,
-        end: u64,
+        mailbox: &Weak<dyn Mailbox>,
+        Range { start: number, end }: Range<u64>,
         (frames, bytes): (usize, usize),
-        batch: &mut Vec<Frame>,
+        batch: &mut Batch,
     ) -> u64 {
         let end = end.min(self.next).min(number + frames as u64);
         let mut room = bytes;
         let mut at = number;
         while at < end {
-            let frame = &self.entry(at).frame;
+            let Entry { frame, except, .. } = self.entry(at);
             if at > number && frame.len() > room {
                 break;
             }
             room = room.saturating_sub(frame.len());
-            batch.push(frame.clone());
+            if let Some((reader, token)) = except
+                && Weak::ptr_eq(reader, mailbox)
+            {
+                batch.excepted.push((batch.frames.len(), *token));
+            }
+            batch.frames.push(frame.clone());
             at += 1;
         }
         at - number
     }
 
-    /// The replay for a new subscriber and where it begins; `None` if it would not be whole.
-    pub(super) fn replay(&mut self, since: Since) -> Option<(Arc<[Publication]>, usize)> {
+    /// The replay for a new subscriber, where it begins, and whether it is what was asked for.
+    pub(super) fn replay(&mut self, since: Since) -> (Arc<[Publication]>, usize, bool) {
+        match (self.whole_replay(since), since) {
+            (Some((replay, start)), _) => (replay, start, true),
+            (None, Since::AfterOrHistory(_)) => (self.snapshot(), 0, false),
+            (None, _) => (Arc::default(), 0, false),
+        }
+    }
+
+    /// `None` if it would not be whole.
+    fn whole_replay(&mut self, since: Since) -> Option<(Arc<[Publication]>, usize)> {
         match since {
             Since::New => Some((Arc::default(), 0)),
             Since::History => Some((self.snapshot(), 0)),
-            Since::After(Offset { epoch, number }) => {
+            Since::After(offset) | Since::AfterOrHistory(offset) => {
+                let Offset { epoch, number } = offset;
                 let known = epoch == self.epoch && number < self.next;
                 let skip = number.wrapping_add(1).checked_sub(self.window);
                 let skip = skip.filter(|_| known)?;

@@ -135,14 +135,19 @@ fn is_name(name: &str) -> bool {
 }
 
 impl Hub for Memory {
-    fn publish(&self, topic: &str, frame: Frame) -> Result<Offset, PublishError> {
+    fn publish(
+        &self,
+        topic: &str,
+        except: Option<Member<'_>>,
+        make: &mut dyn FnMut(Offset) -> Frame,
+    ) -> Result<Offset, PublishError> {
         if !is_name(topic) {
             return Err(PublishError::Name);
         }
         loop {
             let topic = self.topic(topic).ok_or(PublishError::Topics)?;
             // A topic that was removed meanwhile is made anew.
-            if let Some(published) = topic.publish(frame.clone()) {
+            if let Some(published) = topic.publish(except, make) {
                 return published.map_err(|()| PublishError::Full);
             }
         }

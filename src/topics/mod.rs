@@ -23,7 +23,7 @@ pub use error::{PublishError, SubscribeError};
 pub(crate) use memory::{Memory, TopicLimits};
 pub(crate) use publication::Frame;
 pub use publication::{Offset, ParseOffsetError, Publication, Since, Subscription};
-pub(crate) use topic::{Change, Mailbox, Member, Topic};
+pub(crate) use topic::{Batch, Change, Mailbox, Member, Topic};
 
 /// Longest name of a topic, in bytes.
 pub(crate) const MAX_NAME: usize = 255;
@@ -32,7 +32,14 @@ pub(crate) const MAX_NAME: usize = 255;
 /// outcome of [`subscribe`](Self::subscribe) later, by an event, so a hub may ask other machines
 /// first: it calls [`Topic::join`] when it knows.
 pub(crate) trait Hub: Send + Sync {
-    fn publish(&self, topic: &str, frame: Frame) -> Result<Offset, PublishError>;
+    /// Publishes what `make` makes for the publication's number. It is called with the topic
+    /// locked, and may be called in vain. `except`, if it subscribes, does not get it.
+    fn publish(
+        &self,
+        topic: &str,
+        except: Option<Member<'_>>,
+        make: &mut dyn FnMut(Offset) -> Frame,
+    ) -> Result<Offset, PublishError>;
     /// The topic, and what names this subscription among its others.
     fn subscribe(
         &self,

@@ -68,6 +68,9 @@ pub enum Since {
     /// Everything after this publication, or nothing if the topic does not remember all of that:
     /// [`Subscription::recovered`] says which.
     After(Offset),
+    /// Everything after this publication or, if the topic does not remember all of that, what it
+    /// remembers: [`Subscription::recovered`] says which.
+    AfterOrHistory(Offset),
 }
 
 /// A message as every subscriber is sent it: encoded once, shared by all.
@@ -165,8 +168,9 @@ impl Subscription {
     }
 
     /// Whether [`replay`](Self::replay) is all that was asked for. False only after
-    /// [`Since::After`]: the topic no longer remembers everything since then, or that offset is not
-    /// one of its own. The replay is empty then, never partial.
+    /// [`Since::After`] and [`Since::AfterOrHistory`]: the topic no longer remembers everything
+    /// since then, or that offset is not one of its own. The replay is empty then, or the history,
+    /// never something between.
     pub fn recovered(&self) -> bool {
         self.recovered
     }

@@ -33,8 +33,12 @@ fn text(text: &str) -> Frame {
     Frame::new(MessageKind::Text, text.as_bytes())
 }
 
+fn publish(hub: &Memory, topic: &str, frame: Frame) -> Result<Offset, PublishError> {
+    hub.publish(topic, None, &mut |_| frame.clone())
+}
+
 fn number(hub: &Memory, topic: &str, payload: &str) -> u64 {
-    hub.publish(topic, text(payload)).expect("room").number
+    publish(hub, topic, text(payload)).expect("room").number
 }
 
 /// A reactor with one connection.
@@ -62,9 +66,10 @@ impl Reader {
 
     /// What the reactor takes at once: whether there is more, changes, and payloads.
     fn take(&self, topic: &Topic) -> (bool, Vec<Change>, Vec<String>) {
-        let (mut changes, mut batch) = (Vec::new(), Vec::new());
+        let (mut changes, mut batch) = (Vec::new(), Batch::default());
         let more = topic.take(&self.mailbox, (64, 1 << 20), &mut changes, &mut batch);
-        let payloads = batch.iter().map(|frame| frame.payload().to_vec());
+        let payloads = batch.frames_for(self.member().token);
+        let payloads = payloads.map(|frame| frame.payload().to_vec());
         let payloads = payloads.map(|bytes| String::from_utf8(bytes).expect("text"));
         (more, changes, payloads.collect())
     }
@@ -91,7 +96,7 @@ fn publications_are_numbered_from_one_in_an_epoch_of_their_topic() {
     assert_eq!(number(&hub, "a", "x"), 1);
     assert_eq!(number(&hub, "a", "y"), 2);
     assert_eq!(number(&hub, "b", "z"), 1);
-    let [a, b] = ["a", "b"].map(|name| hub.publish(name, text("!")).unwrap().epoch);
+    let [a, b] = ["a", "b"].map(|name| publish(&hub, name, text("!")).unwrap().epoch);
     assert_ne!(a, b);
 }
 
@@ -132,7 +137,7 @@ fn a_history_keeps_to_its_bytes() {
     assert_eq!(replayed(&subscription), [3]);
     number(&hub, "a", "more than ten");
     let (_, subscription) = Reader::new().join(&hub, "a", Since::History);
-    assert_eq!(replayed(&subscription), []);
+    assert_eq!(replayed(&subscription), [0u64; 0]);
     assert_eq!(subscription.offset().number, 4);
 }
 
@@ -152,7 +157,7 @@ fn the_longest_prefix_says_how_much_is_kept() {
 fn whoever_resumes_gets_all_or_is_told() {
     let hub = Memory::new(limits());
     let offsets: Vec<Offset> = (0..6)
-        .map(|_| hub.publish("a", text("x")).unwrap())
+        .map(|_| publish(&hub, "a", text("x")).unwrap())
         .collect();
     let epoch = offsets[0].epoch;
     for (number, expected) in [
@@ -177,6 +182,25 @@ fn whoever_resumes_gets_all_or_is_told() {
         });
         let (_, subscription) = Reader::new().join(&hub, "a", other);
         assert!(!subscription.recovered());
+
+        // Or else everything, if that is wanted.
+        let since = Since::AfterOrHistory(Offset { epoch, number });
+        let (_, subscription) = Reader::new().join(&hub, "a", since);
+        assert_eq!(subscription.recovered(), expected.is_some());
+        let or_else = expected.unwrap_or(vec![4, 5, 6]);
+        assert_eq!(replayed(&subscription), or_else, "after {number}");
+    }
+}
+
+#[test]
+fn a_publication_is_made_with_its_own_offset() {
+    let hub = Memory::new(limits());
+    let make = &mut |offset: Offset| text(&offset.to_string());
+    let offsets = [(); 3].map(|()| hub.publish("a", None, make).unwrap());
+    assert_eq!(offsets.map(|offset| offset.number), [1, 2, 3]);
+    let (_, subscription) = Reader::new().join(&hub, "a", Since::History);
+    for (publication, offset) in subscription.replay().iter().zip(offsets) {
+        assert_eq!(publication.as_bytes(), offset.to_string().as_bytes());
     }
 }
 
@@ -246,9 +270,9 @@ fn a_reader_that_takes_nothing_fills_its_log_and_nothing_else() {
     // One is always accepted, and then up to the limit.
     let large = "x".repeat(200);
     assert_eq!(number(&hub, "a", &large), 1);
-    assert_eq!(hub.publish("a", text("y")), Err(PublishError::Full));
+    assert_eq!(publish(&hub, "a", text("y")), Err(PublishError::Full));
     assert_eq!(reader.take(&topic).2, [large]);
-    let accepted = (0..50).take_while(|_| hub.publish("a", text("12345678")).is_ok());
+    let accepted = (0..50).take_while(|_| publish(&hub, "a", text("12345678")).is_ok());
     assert_eq!(accepted.count(), 10);
     assert_eq!(topic.offset().number, 11);
     // Nothing was lost or numbered by the one that failed.
@@ -304,7 +328,7 @@ fn there_is_a_limit_to_topics_with_subscribers() {
     }
     let one_more = hub.subscribe("4", Since::New, readers[0].member());
     assert_eq!(one_more.err(), Some(SubscribeError::Topics));
-    assert_eq!(hub.publish("4", text("x")), Err(PublishError::Topics));
+    assert_eq!(publish(&hub, "4", text("x")), Err(PublishError::Topics));
     assert_eq!(number(&hub, "3", "x"), 1);
 }
 
@@ -341,7 +365,7 @@ fn a_name_has_a_length() {
     let hub = Memory::new(limits());
     let reader = Reader::new();
     for name in ["", &"x".repeat(256)] {
-        assert_eq!(hub.publish(name, text("x")), Err(PublishError::Name));
+        assert_eq!(publish(&hub, name, text("x")), Err(PublishError::Name));
         let subscribed = hub.subscribe(name, Since::New, reader.member());
         assert_eq!(subscribed.err(), Some(SubscribeError::Name));
     }

@@ -25,6 +25,42 @@ pub(crate) struct Member<'a> {
     pub(crate) token: Token,
 }
 
+/// Publications that a reader takes together.
+#[derive(Default)]
+pub(crate) struct Batch {
+    pub(crate) frames: Vec<Frame>,
+    /// Places in `frames`, each with a subscriber of this reader that does not get it.
+    pub(crate) excepted: Vec<(usize, Token)>,
+}
+
+impl Batch {
+    pub(crate) fn clear(&mut self) {
+        self.frames.clear();
+        self.excepted.clear();
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.frames.is_empty()
+    }
+
+    /// Whether somebody gets less than the others.
+    pub(crate) fn has_exceptions(&self) -> bool {
+        !self.excepted.is_empty()
+    }
+
+    /// Whether this subscriber gets less than the others.
+    pub(crate) fn is_excepted(&self, token: Token) -> bool {
+        self.excepted.iter().any(|&(_, other)| other == token)
+    }
+
+    /// What this subscriber gets.
+    pub(crate) fn frames_for(&self, token: Token) -> impl Iterator<Item = &Frame> {
+        let frames = self.frames.iter().enumerate();
+        let gets = move |at| !self.excepted.contains(&(at, token));
+        frames.filter_map(move |(at, frame)| gets(at).then_some(frame))
+    }
+}
+
 /// What happened to the subscribers of one reader, between two publications.
 #[derive(Debug)]
 pub(crate) enum Change {
@@ -103,7 +139,11 @@ impl Topic {
 
     /// Appends a publication and tells every reader that has not been told yet. `None` if the
     /// topic has been removed.
-    pub(super) fn publish(self: &Arc<Self>, frame: Frame) -> Option<Result<Offset, ()>> {
+    pub(super) fn publish(
+        self: &Arc<Self>,
+        except: Option<Member<'_>>,
+        make: &mut dyn FnMut(Offset) -> Frame,
+    ) -> Option<Result<Offset, ()>> {
         let mut state = self.state();
         if state.removed {
             return None;
@@ -111,10 +151,14 @@ impl Topic {
         let needed = state.needed();
         let behind = state.log.bytes_from(needed);
         let count = state.log.next().saturating_sub(needed);
-        if behind > 0 && (behind + frame.len() as u64 > self.max_behind || count >= MAX_BEHIND) {
+        if behind > 0 && (behind > self.max_behind || count >= MAX_BEHIND) {
             return Some(Err(()));
         }
-        let offset = state.log.push(frame, needed);
+        let frame = make(state.log.next_offset());
+        if behind > 0 && behind + frame.len() as u64 > self.max_behind {
+            return Some(Err(()));
+        }
+        let offset = state.log.push(frame, except, needed);
         state.readers.retain_mut(|reader| self.signal(reader));
         Some(Ok(offset))
     }
@@ -137,9 +181,7 @@ impl Topic {
         }
         state.tickets = state.tickets.wrapping_add(1);
         let ticket = state.tickets;
-        let replay = state.log.replay(since);
-        let recovered = replay.is_some();
-        let (replay, start) = replay.unwrap_or_default();
+        let (replay, start, recovered) = state.log.replay(since);
         let subscription = Subscription {
             topic: Arc::clone(self),
             token: member.token,
@@ -190,7 +232,7 @@ impl Topic {
         mailbox: &Weak<dyn Mailbox>,
         most: (usize, usize),
         changes: &mut Vec<Change>,
-        batch: &mut Vec<Frame>,
+        batch: &mut Batch,
     ) -> bool {
         let mut state = self.state();
         let Some(at) = state.reader(mailbox) else {
@@ -205,7 +247,7 @@ impl Topic {
             changes.extend(reader.changes.pop_front().map(|(_, change)| change));
         }
         let end = reader.changes.front().map_or(u64::MAX, |(at, _)| *at);
-        reader.cursor += log.read(reader.cursor, end, most, batch);
+        reader.cursor += log.read(mailbox, reader.cursor..end, most, batch);
         let more = reader.cursor < log.next() || !reader.changes.is_empty();
         reader.signalled = more;
         let needed = state.needed();

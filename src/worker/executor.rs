@@ -266,6 +266,10 @@ impl<A: Application> Executor<A> {
         self.run(&to, 0, sink.reborrow(), |session, output| {
             A::subscribed(session, output, subscription);
         });
+        if !self.links.subscriptions.is_current(to.slot, subscription) {
+            // It has been ended just now.
+            return;
+        }
         sink.replies.push(Op::Admit {
             topic: Arc::clone(&subscription.topic),
             ticket: subscription.ticket,

@@ -213,12 +213,13 @@ impl<'a> Output<'a> {
     }
 
     pub(crate) fn publish(
-        &mut self,
+        &self,
         topic: &str,
-        kind: MessageKind,
-        payload: &[u8],
+        to_itself: bool,
+        make: &mut dyn FnMut(Offset) -> Frame,
     ) -> Result<Offset, PublishError> {
-        self.outside.hub.publish(topic, Frame::new(kind, payload))
+        let except = (!to_itself).then(|| self.member());
+        self.outside.hub.publish(topic, except, make)
     }
 
     pub(crate) fn link(&mut self) -> Arc<Link> {

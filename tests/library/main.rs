@@ -14,6 +14,7 @@ mod handles;
 mod lifecycle;
 mod logger;
 mod order;
+mod pages;
 mod panics;
 #[path = "../suite/patience.rs"]
 mod patience;

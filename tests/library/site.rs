@@ -272,6 +272,12 @@ impl Site {
         self.route(path, move |_| self::script(script.clone()))
     }
 
+    /// Anything else that is said to a server.
+    pub(crate) fn with(mut self, change: impl FnOnce(Server) -> Server + 'static) -> Self {
+        self.routes.push(Box::new(change));
+        self
+    }
+
     /// A server that is not running yet, and what is counted of it.
     pub(crate) fn bind(self) -> (Server, Arc<Tally>) {
         let mut server = Server::with_config(self.config).expect("the server binds");

@@ -80,6 +80,9 @@ struct Visit {
 /// Joins, leaves and resumes until it is told to stop.
 fn visit(address: std::net::SocketAddr, over: &AtomicBool) -> Vec<Visit> {
     let mut client = Client::open(address, "/visit");
+    // A subscription waits its turn behind millions of deliveries, and the machine may be busy.
+    let patience = Some(Duration::from_secs(60));
+    client.stream().set_read_timeout(patience).unwrap();
     let mut visits: Vec<Visit> = Vec::new();
     let mut last: Option<Offset> = None;
     while !over.load(SeqCst) {

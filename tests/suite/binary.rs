@@ -7,7 +7,7 @@ use rustix::process::Signal;
 use crate::client::{Client, binary, text};
 use crate::server::{Launch, Server, eventually, has_ipv6, need_descriptors};
 
-const FLAGS: [&str; 19] = [
+const FLAGS: [&str; 20] = [
     "--listen",
     "--reactors",
     "--workers",
@@ -27,6 +27,7 @@ const FLAGS: [&str; 19] = [
     "--takeover",
     "--pin",
     "--log",
+    "--pages",
 ];
 
 #[test]

@@ -6,12 +6,17 @@
 
 mod bad_input;
 mod binary;
+mod chat;
 mod client;
 mod close;
 mod deadlines;
 mod echo;
 mod handshake;
+mod pages;
 mod patience;
+mod questions;
+mod relay;
 mod server;
 mod shutdown;
 mod sturdy;
+mod ticker;

@@ -315,6 +315,16 @@ impl Server {
         .expect("set the server's descriptor limit");
     }
 
+    /// Whether the server has a thread with this name.
+    pub(crate) fn has_thread(&self, name: &str) -> bool {
+        let threads = fs::read_dir(format!("/proc/{}/task", self.child.id()));
+        threads.expect("the server's threads").any(|thread| {
+            let comm = thread.map(|it| fs::read_to_string(it.path().join("comm")));
+            // It may just have ended.
+            comm.is_ok_and(|comm| comm.is_ok_and(|comm| comm.trim_end() == name))
+        })
+    }
+
     /// Open descriptors of the server.
     pub(crate) fn descriptors(&self) -> usize {
         fs::read_dir(format!("/proc/{}/fd", self.child.id()))

@@ -145,7 +145,7 @@ pub(crate) fn all(extras: &[Extra]) -> Vec<Contender> {
         args: Vec::new(),
         path: extra.path.clone(),
         placements: BOTH,
-        main: true,
+        main: false,
     }));
     all
 }

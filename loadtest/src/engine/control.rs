@@ -5,6 +5,8 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 use mio::Waker;
 
+use super::Nanos;
+
 /// The parts of a run, in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
@@ -52,15 +54,29 @@ impl Phase {
 }
 
 /// What the leader tells all threads, and asks of them.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Shared {
     phase: AtomicU8,
+    /// When the measured part ended; the largest number before.
+    end: AtomicU64,
     /// Counts the samples asked for.
     sample: AtomicU32,
     /// Counts the nudges of [`Observer::mark`](super::Observer::mark)s; free for scenarios.
     step: AtomicU32,
     /// One of each thread, as soon as all are there.
     wakers: OnceLock<Vec<Waker>>,
+}
+
+impl Default for Shared {
+    fn default() -> Self {
+        Self {
+            phase: AtomicU8::new(Phase::Open as u8),
+            end: AtomicU64::new(Nanos::MAX),
+            sample: AtomicU32::new(0),
+            step: AtomicU32::new(0),
+            wakers: OnceLock::new(),
+        }
+    }
 }
 
 impl Shared {
@@ -92,6 +108,17 @@ impl Shared {
 
     pub(super) fn set_phase(&self, phase: Phase) {
         self.phase.store(phase as u8, Ordering::Release);
+    }
+
+    /// When the measured part ended; the largest number before. The load goes on for a moment, in
+    /// which the leader looks at the server.
+    #[inline]
+    pub(super) fn end(&self) -> Nanos {
+        self.end.load(Ordering::Acquire)
+    }
+
+    pub(super) fn set_end(&self, end: Nanos) {
+        self.end.store(end, Ordering::Release);
     }
 
     /// The number of the sample that was asked for last.

@@ -155,9 +155,11 @@ pub fn run<S: Scenario>(
         if let Some(error) = failure {
             return Err(Unable::Thread(error));
         }
-        if stats.opened == 0 && stats.failed > 0 {
+        if stats.opened == 0 && stats.started > 0 && (stats.failed > 0 || !lead.interrupted) {
             let faults = stats.faults.report();
-            return Err(Unable::Unreachable(faults[0].what.clone()));
+            let why = faults.first().map(|fault| fault.what.clone());
+            let why = why.unwrap_or_else(|| "no connection was opened before the end".into());
+            return Err(Unable::Unreachable(why));
         }
         Ok(Outcome {
             stats,
@@ -242,9 +244,11 @@ impl Lead<'_> {
             Some(self.plan.duration.saturating_sub(passed)),
             false,
         );
-        let open = self.sum(|gauges| &gauges.open);
-        let end = now();
         self.sample();
+        let open = self.sum(|gauges| &gauges.open);
+        // To look at the server takes time, in which messages go on coming that do not count.
+        let end = now();
+        self.shared.set_end(end);
         let lag = self.lag.as_ref();
         let lag = lag.map(|lag| lag.value_at_quantile(0.99) as f64 / 1e3);
         self.observer.end(open, lag);
@@ -315,8 +319,10 @@ impl Lead<'_> {
         self.wake();
         let mut latency = histogram();
         for member in &self.members {
-            // One that has ended, or is stuck in the kernel, is missing in this sample.
-            if let Ok(interval) = member.samples.recv_timeout(Duration::from_millis(200)) {
+            // One that has ended, or is kept from running, is missing in this sample. What it had for
+            // an earlier one comes with this.
+            let first = member.samples.recv_timeout(Duration::from_millis(200)).ok();
+            for interval in first.into_iter().chain(member.samples.try_iter()) {
                 add(&mut latency, &interval.latency);
                 if let Some(lag) = interval.lag {
                     add(self.lag.get_or_insert_with(histogram), &lag);

@@ -16,6 +16,9 @@ const LARGE: usize = 4096;
 const MOST_LARGE: usize = 8;
 /// Bytes of small messages in one write, beyond which no more are added.
 const ENOUGH: usize = 64 << 10;
+/// Bytes that wait to be written, from which on pings go without a pong: a server that pings and
+/// does not read would have them gathered without end.
+const MOST_PONGS: usize = 64 << 10;
 /// Bytes of the room where small messages are put together: the last may begin just below
 /// [`ENOUGH`], behind the rest of one that was cut, and may spoil some bytes behind it.
 pub(super) const SCRATCH: usize = ENOUGH + 2 * LARGE + 64;
@@ -121,6 +124,13 @@ impl Link {
     /// Queues a control frame, which goes before messages that have not begun.
     pub fn control(&mut self, opcode: Opcode, payload: &[u8], key: [u8; 4]) {
         wire::control(&mut self.first, opcode, payload, key);
+    }
+
+    /// Answers a ping, unless the answers to those before it pile up.
+    pub(super) fn pong(&mut self, payload: &[u8], key: [u8; 4]) {
+        if self.first.len() < MOST_PONGS {
+            self.control(Opcode::Pong, payload, key);
+        }
     }
 
     /// Queues any bytes, which go before messages that have not begun.
@@ -341,6 +351,19 @@ impl Stamps {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn pongs_that_the_server_does_not_take_are_bounded() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let socket = net::connect(listener.local_addr().unwrap(), None, None).unwrap();
+        let ledger = Ledger::new(0, &Pattern::new(1, false));
+        let mut link = Link::new(socket, ledger, 0, State::Open);
+        for _ in 0..10_000 {
+            link.pong(&[7; 125], [1, 2, 3, 4]);
+        }
+        assert!(link.first.len() > MOST_PONGS / 2);
+        assert!(link.first.len() < MOST_PONGS + 200, "{}", link.first.len());
+    }
 
     #[test]
     fn stamps_come_off_in_order() {

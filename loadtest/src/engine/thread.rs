@@ -115,6 +115,8 @@ impl<S: Scenario> Thread<S> {
                 Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
                 _ => {}
             }
+            // What comes from now on no longer counts, if the measured part has ended.
+            self.context.stats.end = self.context.shared.end();
             for event in &events {
                 self.event(event);
             }
@@ -123,6 +125,12 @@ impl<S: Scenario> Thread<S> {
             }
         }
         self.context.stats.take_interval();
+        // Whoever has not answered our Close frame by now never will.
+        let closing = |(_, slot): &(_, &Slot<_>)| matches!(slot.link.state, State::Closing);
+        let unclosed = self.links.slab.iter().filter(closing).count();
+        if unclosed > 0 {
+            self.context.stats.count("unclosed", unclosed as f64);
+        }
         Ok(self.context.stats)
     }
 
@@ -159,7 +167,7 @@ impl<S: Scenario> Thread<S> {
         self.gauges.idle.store(false, Ordering::Release);
         match phase {
             Phase::Measure => self.context.stats.begin = now(),
-            Phase::Grace => self.context.stats.end = now(),
+            Phase::Grace => self.context.stats.end = self.context.shared.end(),
             Phase::Close => {
                 for (_, slot) in &mut self.links.slab {
                     let unsent = slot.link.unqueue();
@@ -460,7 +468,7 @@ fn control<S: Scenario>(
     let key = context.pattern.key();
     match event {
         wire::Event::Ping(_) if !S::ANSWERS_PINGS => {}
-        wire::Event::Ping(payload) => link.control(Opcode::Pong, payload, key),
+        wire::Event::Ping(payload) => link.pong(payload, key),
         wire::Event::Pong(payload) => scenario.pong(link, local, payload, context),
         wire::Event::Close(_) if matches!(link.state, State::Closing) => {}
         wire::Event::Close(close) => {

@@ -20,6 +20,10 @@ pub const BUSY_THREAD: f64 = 0.85;
 /// A server with a thread busier than this is at its own limit, and a busy client is no surprise.
 pub const BUSY_SERVER: f64 = 0.85;
 
+/// A load thread busier than this is at its limit; a server that is not as busy is waiting for it,
+/// however busy it is itself.
+pub const SATURATED: f64 = 0.95;
+
 /// A load thread that was ready to run but had no CPU for more than this part of the time adds that
 /// wait to every latency. A few per cent come with every wake-up.
 pub const WAITED: f64 = 0.15;
@@ -50,7 +54,7 @@ pub fn verdict(observed: &Observed) -> Option<String> {
             None => reasons.push(format!(
                 "a load thread was busy {busy} of the time, and nothing is known of the server (--server-pid)"
             )),
-            Some(server) if server < BUSY_SERVER => reasons.push(format!(
+            Some(server) if is_behind(observed.busiest_thread, server) => reasons.push(format!(
                 "a load thread was busy {busy} of the time, the server's busiest thread only {}",
                 percent(server)
             )),
@@ -70,6 +74,11 @@ pub fn verdict(observed: &Observed) -> Option<String> {
         ));
     }
     (!reasons.is_empty()).then(|| reasons.join("; "))
+}
+
+/// Whether it is the client that is the slower one of the two.
+fn is_behind(client: f64, server: f64) -> bool {
+    server < BUSY_SERVER || (client > SATURATED && server < client - (1.0 - SATURATED))
 }
 
 /// This process being watched.
@@ -220,7 +229,12 @@ mod tests {
                 busy(0.97, Some(0.84)),
                 Some("the server's busiest thread only 84.0%"),
             ),
-            (busy(0.97, Some(0.86)), None),
+            (
+                busy(0.99, Some(0.86)),
+                Some("busy 99.0% of the time, the server's busiest thread only 86.0%"),
+            ),
+            (busy(0.99, Some(0.96)), None),
+            (busy(0.90, Some(0.86)), None),
             (busy(0.40, Some(0.10)), None),
             (waited(0.15), None),
             (

@@ -89,12 +89,12 @@ impl Watch {
     ///
     /// The server's process is gone.
     pub fn begin(&mut self) -> Result<(), WatchError> {
-        self.client.begin()?;
+        // First, for messages count from before this call on.
         if let Some(server) = &mut self.server {
             server.begin = server.now()?;
             server.last = server.begin.clone();
         }
-        Ok(())
+        self.client.begin()
     }
 
     /// How much the server's memory has grown for each of so many connections, if its process is

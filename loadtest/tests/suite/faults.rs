@@ -222,3 +222,34 @@ fn a_server_that_does_not_answer_is_given_up() {
     let error = loadtest::run::run(&title, plan, echo(1), &mut (), &stop).unwrap_err();
     assert!(error.to_string().contains("no response in time"), "{error}");
 }
+
+#[test]
+fn a_server_that_does_not_answer_a_close_leaves_a_trace() {
+    let server = Server::raw(|mut stream| {
+        if tungstenite::accept(stream.try_clone().unwrap()).is_ok() {
+            while stream.read(&mut [0; 1024]).is_ok_and(|n| n > 0) {}
+        }
+    });
+    let mut plan = plan(&server);
+    plan.connections = 2;
+    plan.close_timeout = Duration::from_millis(200);
+    let report = run(plan, echo(0));
+    assert_eq!(report.details.get("unclosed"), Some(&2.0), "{report:?}");
+}
+
+#[test]
+fn a_server_that_never_answers_is_no_run_without_faults() {
+    // All attempts are still under way when the run ends.
+    let server =
+        Server::raw(|mut stream| while stream.read(&mut [0; 1024]).is_ok_and(|n| n > 0) {});
+    let mut plan = plan(&server);
+    plan.grace = Duration::from_millis(100);
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    let title = loadtest::run::Title::default();
+    let make = |_| loadtest::scenario::Handshake;
+    let error = loadtest::run::run(&title, plan, make, &mut (), &stop).unwrap_err();
+    assert!(
+        error.to_string().contains("no connection was opened"),
+        "{error}"
+    );
+}

@@ -230,6 +230,33 @@ fn what_is_looked_at_is_looked_at_in_order() {
 }
 
 #[test]
+fn what_comes_while_the_end_is_looked_at_does_not_count() {
+    // To read about a large server takes time, in which the load goes on.
+    struct Slow;
+    impl Observer for Slow {
+        fn end(&mut self, _: u64, _: Option<f64>) {
+            std::thread::sleep(Duration::from_millis(500));
+        }
+    }
+    let server = Server::start(server::echo);
+    let mut plan = plan(&server);
+    (plan.connections, plan.threads) = (1, 1);
+    plan.duration = Duration::from_millis(500);
+    let stop = AtomicBool::new(false);
+    let make = |_| Rate::new(1000.0, 1, 1);
+    let report = run::run(&Title::default(), plan, make, &mut Slow, &stop)
+        .unwrap()
+        .report;
+    assert_faultless(&report);
+    // Twice as many if all were counted that came until the end had been looked at.
+    let per_second = report.messages.per_second;
+    assert!((600.0..1400.0).contains(&per_second), "{per_second}");
+    assert!(report.messages.sent < 700, "{}", report.messages.sent);
+    let corrected = report.latency.unwrap().corrected.unwrap();
+    assert!(corrected.count < 700, "{}", corrected.count);
+}
+
+#[test]
 fn a_run_can_be_stopped() {
     let server = Server::start(server::echo);
     let mut plan = plan(&server);

@@ -162,7 +162,7 @@ impl World {
                 complaint = Some(format!("{got} of {outside} from handles heard"));
             }
             if record.closing_outside.is_none() {
-                complaint = complaint.or(record.misses(&ledger.board));
+                complaint = complaint.or(record.misses(number, &ledger.board));
             }
         }
         if connection.outbox == 0 {

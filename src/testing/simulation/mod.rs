@@ -70,6 +70,7 @@ const EXPECTED: &[&str] = &[
     "protocol fault",
     "publications",
     "publications that did not fit",
+    "publications to the others",
     "refusals",
     "replays",
     "replays that are lost",

@@ -20,7 +20,15 @@ pub(super) struct Board {
     pub(super) is_on: bool,
     /// Whether the others have one.
     pub(super) remembers: bool,
-    published: [Vec<(Offset, usize)>; TOPICS.len()],
+    published: [Vec<Published>; TOPICS.len()],
+}
+
+/// A publication: its name, its length, and the connection that does not get it.
+#[derive(Clone, Copy)]
+struct Published {
+    offset: Offset,
+    len: usize,
+    except: Option<usize>,
 }
 
 impl Board {
@@ -33,11 +41,18 @@ impl Board {
         self.published[topic].len()
     }
 
+    /// The index of what a connection is sent next that has everything before this one.
+    fn next(&self, topic: usize, connection: usize, from: usize) -> usize {
+        let rest = self.published[topic].iter().skip(from);
+        from + rest.take_while(|it| it.except == Some(connection)).count()
+    }
+
     /// Notes a publication; what is wrong with its offset.
-    fn note(&mut self, topic: usize, offset: Offset, len: usize) -> Option<String> {
+    fn note(&mut self, topic: usize, publication: Published) -> Option<String> {
+        let offset = publication.offset;
         let published = &mut self.published[topic];
-        let last = published.last().map(|&(last, _)| last);
-        published.push((offset, len));
+        let last = published.last().map(|last| last.offset);
+        published.push(publication);
         let expected = match last {
             Some(last) if last.epoch == offset.epoch => last.number + 1,
             // Only a topic without history is ever forgotten.
@@ -59,8 +74,8 @@ pub(super) struct Session {
     to: Option<usize>,
     /// How many messages the handler had queued when it had answered; `None` before.
     told: Option<usize>,
-    /// How many publications the client has heard.
-    heard: usize,
+    /// The client has heard everything before this index that it was to hear.
+    next: usize,
 }
 
 impl Record {
@@ -70,10 +85,10 @@ impl Record {
     }
 
     /// What an open connection that has read everything should have heard and has not.
-    pub(super) fn misses(&self, board: &Board) -> Option<String> {
+    pub(super) fn misses(&self, connection: usize, board: &Board) -> Option<String> {
         let current = self.sessions.iter().filter(|it| it.to.is_none());
-        let mut missing =
-            current.filter(|it| it.told.is_none() || it.from + it.heard != board.len(it.topic));
+        let next = |it: &Session| board.next(it.topic, connection, it.next);
+        let mut missing = current.filter(|it| it.told.is_none() || next(it) != board.len(it.topic));
         missing
             .next()
             .map(|it| format!("{it:?} of {}", board.len(it.topic)))
@@ -92,7 +107,7 @@ impl Ledger {
         let known = || {
             let topic: usize = text.get(1..2)?.parse().ok()?;
             let index: usize = text.get(2..10)?.parse().ok()?;
-            let &(_, len) = self.board.published.get(topic)?.get(index)?;
+            let &Published { len, .. } = self.board.published.get(topic)?.get(index)?;
             Some((topic, index, len))
         };
         let Some((topic, index, len)) = known() else {
@@ -109,12 +124,12 @@ impl Ledger {
         let Some(session) = later.next() else {
             return Some(format!("{topic} {index} is of no subscription"));
         };
-        if index != session.from + session.heard {
+        if index != self.board.next(topic, connection, session.next) {
             return Some(format!(
                 "{topic} {index} comes in the wrong place: {session:?}"
             ));
         }
-        session.heard += 1;
+        session.next = index + 1;
         // What the handler sent when it was told has to have come.
         let told = session.told;
         if told.is_none_or(|told| got < told) {
@@ -130,6 +145,7 @@ impl Ledger {
 pub(super) fn publish(
     ledger: &mut Ledger,
     rng: &mut Rng,
+    except: Option<usize>,
     publish: impl FnOnce(&str, String) -> Result<Offset, crate::PublishError>,
 ) {
     let topic = rng.below(TOPICS.len());
@@ -139,14 +155,22 @@ pub(super) fn publish(
     let result = publish(TOPICS[topic], text);
     ledger.note(|| {
         format!(
-            "publishes {len} to {topic}: {:?}",
+            "publishes {len} to {topic} except for {except:?}: {:?}",
             result.map(|it| it.number)
         )
     });
     match result {
         Ok(offset) => {
             ledger.cover("publications");
-            if let Some(fault) = ledger.board.note(topic, offset, len) {
+            if except.is_some() {
+                ledger.cover("publications to the others");
+            }
+            let publication = Published {
+                offset,
+                len,
+                except,
+            };
+            if let Some(fault) = ledger.board.note(topic, publication) {
                 ledger.faults.push(fault);
             }
         }
@@ -170,7 +194,7 @@ impl Actor {
                 let result = peer.subscribe(TOPICS[topic], since);
                 let from = ledger.board.len(topic);
                 let number = match since {
-                    Since::After(offset) => Some(offset.number),
+                    Since::After(offset) | Since::AfterOrHistory(offset) => Some(offset.number),
                     _ => None,
                 };
                 ledger
@@ -186,7 +210,7 @@ impl Actor {
                             from,
                             to: None,
                             told: None,
-                            heard: 0,
+                            next: from,
                         });
                         ledger.cover("subscriptions");
                     }
@@ -207,7 +231,13 @@ impl Actor {
                     ledger.cover("subscriptions that end");
                 }
             }
-            _ => publish(&mut ledger, &mut self.topics, |topic, text| {
+            3 | 4 => publish(
+                &mut ledger,
+                &mut self.topics,
+                Some(connection),
+                |topic, text| peer.publish_to_others(topic, text),
+            ),
+            _ => publish(&mut ledger, &mut self.topics, None, |topic, text| {
                 peer.publish(topic, text)
             }),
         }
@@ -221,9 +251,12 @@ impl Actor {
             _ if published.is_empty() => Since::New,
             _ => {
                 let back = self.topics.below(published.len().min(5));
-                let (mut offset, _) = published[published.len() - 1 - back];
+                let mut offset = published[published.len() - 1 - back].offset;
                 if self.topics.one_in(10) {
                     offset.epoch ^= 1;
+                }
+                if self.topics.one_in(4) {
+                    return Since::AfterOrHistory(offset);
                 }
                 Since::After(offset)
             }
@@ -261,11 +294,11 @@ impl Actor {
         }
         let before = &board.published[topic][..session.from];
         let offset = subscription.offset();
-        let is_last = before.last().is_some_and(|(last, _)| *last == offset);
+        let is_last = before.last().is_some_and(|last| last.offset == offset);
         if !is_last && offset.number != 0 {
             return Some(format!(
                 "a subscription at {offset}, not at {:?}",
-                before.last()
+                before.last().map(|last| last.offset)
             ));
         }
         let replay = subscription.replay();
@@ -277,7 +310,7 @@ impl Actor {
         }
         let start = before.len() - replay.len().min(before.len());
         for (at, publication) in (start..).zip(replay) {
-            let (offset, len) = before[at];
+            let Published { offset, len, .. } = before[at];
             let is_same = publication.as_bytes() == Board::payload(topic, at, len).as_bytes();
             if publication.offset() != offset || !is_same {
                 return Some(format!(
@@ -289,12 +322,15 @@ impl Actor {
         let whole = match session.since {
             Since::New => Some(0),
             Since::History => None,
-            Since::After(after) => Some((offset.number.wrapping_sub(after.number)) as usize),
+            Since::After(after) | Since::AfterOrHistory(after) => {
+                Some((offset.number.wrapping_sub(after.number)) as usize)
+            }
         };
+        let or_history = matches!(session.since, Since::AfterOrHistory(_));
         let count = replay.len();
         let fault = match (subscription.recovered(), whole) {
             (true, Some(whole)) if count != whole => Some(format!("{count} instead of {whole}")),
-            (false, _) if count > 0 => Some("a partial replay".into()),
+            (false, _) if count > 0 && !or_history => Some("a partial replay".into()),
             _ => None,
         };
         match subscription.recovered() {

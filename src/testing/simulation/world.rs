@@ -282,7 +282,7 @@ impl World {
         if self.has_topics && self.topics.one_in(15) {
             let server = self.engine.handle();
             let mut ledger = self.ledgers.lock();
-            publish(&mut ledger, &mut self.topics, |topic, text| {
+            publish(&mut ledger, &mut self.topics, None, |topic, text| {
                 server.publish(topic, text)
             });
         }

@@ -8,7 +8,7 @@ use super::*;
 use crate::{PublishError, Since, SubscribeError, Subscription};
 
 /// A handler that does what a message says: `subscribe TOPIC`, `history TOPIC`, `after OFFSET
-/// TOPIC`, `unsubscribe TOPIC`, `publish TOPIC MESSAGE`, `send MESSAGE`, `close`. It tells its peer of
+/// TOPIC`, `unsubscribe TOPIC`, `publish TOPIC MESSAGE`, `others TOPIC MESSAGE`, `send MESSAGE`, `close`. It tells its peer of
 /// every subscription.
 struct Remote;
 
@@ -34,6 +34,11 @@ impl Remote {
             "publish" => {
                 let (topic, text) = rest.split_once(' ').expect("a topic and a message");
                 let published = peer.publish(topic, text);
+                published.map(drop).map_err(|it| it.to_string())
+            }
+            "others" => {
+                let (topic, text) = rest.split_once(' ').expect("a topic and a message");
+                let published = peer.publish_to_others(topic, text);
                 published.map(drop).map_err(|it| it.to_string())
             }
             "send" => {
@@ -495,4 +500,68 @@ fn a_stopped_server_takes_publications_without_end() {
     for _ in 0..100 {
         server.publish("a", vec![0; 1 << 20]).unwrap();
     }
+}
+
+/// Connections of the same slot on different reactors are not taken for each other.
+#[test]
+fn others_get_what_its_publisher_does_not() {
+    let mut ann = remote();
+    let mut ben = testing_pair().topics_of(&ann).connect().unwrap();
+    ann.send("subscribe a");
+    ben.send("subscribe a");
+    ann.send("others a 1\npublish a 2\nothers a 3");
+    ben.send("others a 4");
+    ann.send("publish a 5\nothers a 6\npublish a 7");
+    assert_eq!(texts(&mut ann), ["[a 0: ]", "2", "4", "5", "7"]);
+    assert_eq!(texts(&mut ben), ["[a 0: ]", "1", "2", "3", "5", "6", "7"]);
+    // Who comes later finds all of it.
+    ann.send("unsubscribe a\nhistory a");
+    assert_eq!(texts(&mut ann), ["[a 7: 1 2 3 4 5 6 7]"]);
+}
+
+/// Also while it is held back, because its handler has not been told of its subscription.
+#[test]
+fn a_publisher_that_has_just_subscribed_is_not_sent_its_own() {
+    let mut ann = remote();
+    ann.send("subscribe a\nothers a 1\npublish a 2\nothers a 3\npublish a 4");
+    assert_eq!(texts(&mut ann), ["[a 0: ]", "2", "4"]);
+}
+
+/// What was held back for the first of two subscriptions is not sent for the second.
+#[test]
+fn a_handler_may_subscribe_anew_when_it_is_told() {
+    #[derive(Default)]
+    struct Anew(u32);
+    impl Handler for Anew {
+        fn on_open(&mut self, peer: &mut Peer<'_>) {
+            peer.subscribe("a", Since::New).unwrap();
+            peer.publish("a", "1").unwrap();
+        }
+
+        fn on_message(&mut self, _: &mut Peer<'_>, _: Message<'_>) {}
+
+        fn on_subscribed(&mut self, peer: &mut Peer<'_>, subscription: &Subscription) {
+            self.0 += 1;
+            peer.send(format!("told at {}", subscription.offset().number));
+            if self.0 == 1 {
+                peer.publish("a", "2").unwrap();
+                peer.unsubscribe("a");
+                peer.publish("a", "3").unwrap();
+                peer.subscribe("a", Since::History).unwrap();
+            }
+            for publication in subscription.replay() {
+                peer.send(publication.message());
+            }
+        }
+    }
+    let ann = remote();
+    let mut ben = Pair::new(|_| Anew::default())
+        .topics_of(&ann)
+        .connect()
+        .unwrap();
+    ann.server().publish("a", "4").unwrap();
+    assert_eq!(
+        texts(&mut ben),
+        ["told at 0", "told at 3", "1", "2", "3", "4"]
+    );
 }

@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 
 use proptest::collection::vec;
+use proptest::option::of;
 use proptest::prelude::*;
 
 use super::*;
@@ -13,8 +14,8 @@ const CONNECTIONS: u32 = 4;
 
 #[derive(Clone, Debug)]
 enum Step {
-    /// So many bytes of payload.
-    Publish(usize),
+    /// So many bytes of payload, and who does not get it.
+    Publish(usize, Option<(usize, u32)>),
     /// Who, and how far back the offset lies that is resumed from, if it is one.
     Subscribe(usize, u32, Past),
     Leave(usize, u32),
@@ -39,7 +40,7 @@ fn step() -> impl Strategy<Value = Step> {
         Just(Past::OtherEpoch),
     ];
     prop_oneof![
-        6 => (1..60usize).prop_map(Step::Publish),
+        6 => (1..60usize, of(who())).prop_map(|(len, except)| Step::Publish(len, except)),
         3 => (who(), past).prop_map(|((reader, it), past)| Step::Subscribe(reader, it, past)),
         2 => who().prop_map(|(reader, it)| Step::Leave(reader, it)),
         5 => (0..READERS, 1..5usize, 1..200usize).prop_map(|(a, b, c)| Step::Take(a, b, c)),
@@ -66,6 +67,8 @@ struct World {
     keep: (usize, usize),
     /// Lengths of the frames of all publications.
     lens: Vec<usize>,
+    /// Who does not get which.
+    excepted: Vec<Option<(usize, u32)>>,
     /// Subscriptions in the order in which they began, by reader and connection.
     all: HashMap<(usize, u32), Vec<Seen>>,
     /// Which of them the reader currently serves.
@@ -96,6 +99,7 @@ impl World {
             readers: (0..READERS).map(|_| Reader::new()).collect(),
             keep,
             lens: Vec::new(),
+            excepted: Vec::new(),
             all: HashMap::new(),
             serving: HashMap::new(),
             next: vec![0; READERS],
@@ -172,25 +176,29 @@ impl World {
 
     /// Says whether there is more.
     fn take(&mut self, reader: usize, most: (usize, usize)) -> bool {
-        let (mut changes, mut batch) = (Vec::new(), Vec::new());
+        let (mut changes, mut batch) = (Vec::new(), Batch::default());
         let mailbox = &self.readers[reader].mailbox;
         let more = self.topic.take(mailbox, most, &mut changes, &mut batch);
-        assert!(changes.len() <= most.0 && batch.len() <= most.0);
-        let bytes: usize = batch.iter().map(Frame::len).sum();
-        assert!(batch.len() <= 1 || bytes <= most.1);
+        assert!(changes.len() <= most.0 && batch.frames.len() <= most.0);
+        let bytes: usize = batch.frames.iter().map(Frame::len).sum();
+        assert!(batch.frames.len() <= 1 || bytes <= most.1);
         for change in changes {
             self.change(reader, change);
         }
-        for frame in &batch {
+        let number = |frame: &Frame| -> u64 {
             let payload = std::str::from_utf8(frame.payload_bytes()).unwrap();
-            let number: u64 = payload.trim().parse().unwrap();
+            payload.trim().parse().unwrap()
+        };
+        for frame in &batch.frames {
+            let number = number(frame);
             assert!(number > self.next[reader], "in order");
             self.next[reader] = number;
-            for (&(of, connection), &at) in &self.serving {
-                if of == reader {
-                    let all = self.all.get_mut(&(of, connection)).unwrap();
-                    all[at].got.push(number);
-                }
+        }
+        for (&(of, connection), &at) in &self.serving {
+            if of == reader {
+                let all = self.all.get_mut(&(of, connection)).unwrap();
+                let frames = batch.frames_for(Token::new(connection, 0));
+                all[at].got.extend(frames.map(number));
             }
         }
         more
@@ -225,7 +233,8 @@ impl World {
             for seen in all {
                 let to = seen.to.unwrap_or(self.published() + 1);
                 assert!(seen.told, "{who:?} was told");
-                let due: Vec<u64> = (seen.from..to).collect();
+                let gets = |&number: &u64| self.excepted[number as usize - 1] != Some(*who);
+                let due: Vec<u64> = (seen.from..to).filter(gets).collect();
                 assert_eq!(seen.got, due, "what {who:?} got");
             }
         }
@@ -241,11 +250,14 @@ proptest! {
         let mut world = World::new(keep);
         for step in steps {
             match step {
-                Step::Publish(len) => {
+                Step::Publish(len, except) => {
                     let number = world.published() + 1;
                     let frame = text(&format!("{number:<len$}"));
                     world.lens.push(frame.len());
-                    let offset = world.hub.publish("a", frame).expect("room");
+                    world.excepted.push(except);
+                    let except = except.map(|(reader, it)| member(&world.readers[reader], it));
+                    let publish = world.hub.publish("a", except, &mut |_| frame.clone());
+                    let offset = publish.expect("room");
                     prop_assert_eq!(offset.number, number);
                 }
                 Step::Subscribe(reader, connection, past) => {

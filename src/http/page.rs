@@ -1,0 +1,293 @@
+//! What is shown at a path.
+
+use std::io::{self, Read};
+use std::time::SystemTime;
+
+use bytes::Bytes;
+use sha1::{Digest, Sha1};
+
+use super::conditions::{Conditions, whole_seconds};
+use super::response::{Content, encode_head};
+use crate::protocol::handshake::{is_field_value, is_token};
+
+/// A page, picture, script or style sheet: the answer to a plain GET or HEAD on the port that
+/// WebSockets are served on.
+///
+/// Clients are told to ask each time whether their copy is still good, and are answered 304 if it
+/// is. `X-Content-Type-Options: nosniff` is sent with every page.
+///
+/// ```
+/// use sockeye::Page;
+///
+/// let page = Page::html("<!doctype html><title>hello</title><script src=/a.js></script>")
+///     .header("Content-Security-Policy", "default-src 'self'");
+/// let script = Page::new("text/javascript", "new WebSocket(`ws://${location.host}/echo`)");
+/// ```
+pub struct Page {
+    about: About,
+    body: Body,
+}
+
+/// Everything about a page but its bytes.
+struct About {
+    content_type: String,
+    len: u64,
+    etag: Option<String>,
+    modified: Option<SystemTime>,
+    headers: Vec<(String, String)>,
+}
+
+/// A page that is held in memory and can be sent any number of times.
+pub(crate) struct Fixed {
+    about: About,
+    body: Bytes,
+}
+
+enum Body {
+    Memory(Bytes),
+    Reader(Box<dyn Read + Send>),
+}
+
+/// How a page is answered: the head and what follows it at once, and what there is to read after
+/// that.
+pub(crate) struct Answer {
+    pub(crate) head: Vec<u8>,
+    pub(crate) body: Bytes,
+    pub(super) rest: Option<(u64, Box<dyn Read + Send>)>,
+}
+
+impl Page {
+    /// A page that is held in memory.
+    ///
+    /// # Panics
+    /// If the content type is not the value of a header (RFC 9110 section 5.5).
+    #[must_use]
+    pub fn new(content_type: impl Into<String>, body: impl Into<Bytes>) -> Self {
+        let body = body.into();
+        let about = About::new(content_type.into(), body.len() as u64, Some(tag(&body)));
+        Self {
+            about,
+            body: Body::Memory(body),
+        }
+    }
+
+    /// A page of HTML in UTF-8.
+    #[must_use]
+    pub fn html(body: impl Into<Bytes>) -> Self {
+        Self::new("text/html; charset=utf-8", body)
+    }
+
+    /// A page of `len` bytes that are read while it is sent, a part at a time and never on an
+    /// event loop; what comes after them is not read. For a [`PageSource`](super::PageSource):
+    /// it can be sent once.
+    ///
+    /// # Panics
+    /// As [`new`](Self::new).
+    #[must_use]
+    pub fn reader(
+        content_type: impl Into<String>,
+        len: u64,
+        reader: impl Read + Send + 'static,
+    ) -> Self {
+        Self {
+            about: About::new(content_type.into(), len, None),
+            body: Body::Reader(Box::new(reader)),
+        }
+    }
+
+    /// Sets the entity tag, without its quotes; it must change whenever the page does. A page in
+    /// memory has one that is made of its bytes.
+    ///
+    /// # Panics
+    /// If it has anything but visible ASCII characters, or a quote (RFC 9110 section 8.8.3).
+    #[must_use]
+    pub fn etag(mut self, tag: &str) -> Self {
+        let valid = |byte: u8| byte.is_ascii_graphic() && byte != b'"';
+        assert!(tag.bytes().all(valid), "not an entity tag: {tag:?}");
+        self.about.etag = Some(format!("\"{tag}\""));
+        self
+    }
+
+    /// Sets when the page was last modified, which is said in whole seconds.
+    #[must_use]
+    pub fn modified(mut self, modified: SystemTime) -> Self {
+        self.about.modified = Some(whole_seconds(modified));
+        self
+    }
+
+    /// Adds a header field.
+    ///
+    /// # Panics
+    /// As [`Upgrade::header`](crate::Upgrade::header).
+    #[must_use]
+    pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        let (name, value) = (name.into(), value.into());
+        assert!(is_token(&name), "a header name is a token: {name:?}");
+        assert!(is_field_value(&value), "not a header value: {value:?}");
+        self.about.headers.push((name, value));
+        self
+    }
+
+    /// The page, if it is held in memory.
+    pub(crate) fn fixed(self) -> Option<Fixed> {
+        match self.body {
+            Body::Memory(body) => Some(Fixed {
+                about: self.about,
+                body,
+            }),
+            Body::Reader(_) => None,
+        }
+    }
+
+    /// The answer that it is itself; what follows the head is still to be read, or empty.
+    pub(super) fn answer(self, conditions: &Conditions, head_only: bool) -> Answer {
+        match self.body {
+            Body::Memory(body) => Fixed {
+                about: self.about,
+                body,
+            }
+            .answer(conditions, head_only),
+            Body::Reader(reader) => {
+                let (head, has_body) = self.about.head(conditions);
+                let wanted = has_body && !head_only && self.about.len > 0;
+                Answer {
+                    head,
+                    body: Bytes::new(),
+                    rest: wanted.then_some((self.about.len, reader)),
+                }
+            }
+        }
+    }
+}
+
+impl Fixed {
+    /// The answer to a request for this page.
+    pub(crate) fn answer(&self, conditions: &Conditions, head_only: bool) -> Answer {
+        let (head, has_body) = self.about.head(conditions);
+        let body = if has_body && !head_only {
+            self.body.clone()
+        } else {
+            Bytes::new()
+        };
+        Answer {
+            head,
+            body,
+            rest: None,
+        }
+    }
+}
+
+impl About {
+    fn new(content_type: String, len: u64, etag: Option<String>) -> Self {
+        assert!(
+            is_field_value(&content_type),
+            "not a content type: {content_type:?}"
+        );
+        Self {
+            content_type,
+            len,
+            etag,
+            modified: None,
+            headers: Vec::new(),
+        }
+    }
+
+    /// The head of the answer, and whether a body follows it: none does if the client's copy is
+    /// still good.
+    fn head(&self, conditions: &Conditions) -> (Vec<u8>, bool) {
+        let modified = self.modified.map(httpdate::fmt_http_date);
+        let own = [
+            ("ETag", self.etag.as_deref()),
+            ("Last-Modified", modified.as_deref()),
+            ("Cache-Control", Some("no-cache")),
+        ];
+        let is_theirs = |name: &str| {
+            let mut theirs = self.headers.iter();
+            theirs.any(|(other, _)| other.eq_ignore_ascii_case(name))
+        };
+        let own = own
+            .into_iter()
+            .filter(|&(name, _)| !is_theirs(name))
+            .filter_map(|(name, value)| Some((name, value?)));
+        let theirs = self.headers.iter().map(|(n, v)| (n.as_str(), v.as_str()));
+        let content = Content {
+            mime: &self.content_type,
+            len: self.len,
+        };
+        if conditions.are_met_by(self.etag.as_deref(), self.modified) {
+            (encode_head(304, own.chain(theirs), None), false)
+        } else {
+            (encode_head(200, own.chain(theirs), Some(content)), true)
+        }
+    }
+}
+
+/// An entity tag made of the bytes that it is for.
+fn tag(bytes: &[u8]) -> String {
+    let hash = Sha1::digest(bytes);
+    let hex: String = hash[..10]
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    format!("\"{hex}\"")
+}
+
+impl std::fmt::Debug for Page {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "Page({}, {:?})",
+            self.about.content_type, self.about.etag
+        )
+    }
+}
+
+/// Reads exactly `len` bytes.
+pub(super) fn read_part(reader: &mut dyn Read, len: usize) -> io::Result<Bytes> {
+    let mut bytes = Vec::with_capacity(len);
+    if reader.take(len as u64).read_to_end(&mut bytes)? < len {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    Ok(Bytes::from(bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(answer: &Answer) -> String {
+        String::from_utf8([&answer.head[..], &answer.body].concat()).unwrap()
+    }
+
+    #[test]
+    fn a_page_in_memory() {
+        let page = Page::html("hello").header("X-A", "b").fixed().unwrap();
+        let fresh = text(&page.answer(&Conditions::default(), false));
+        assert_eq!(
+            fresh,
+            "HTTP/1.1 200 OK\r\nETag: \"aaf4c61ddcc5e8a2dabe\"\r\nCache-Control: no-cache\r\n\
+             X-A: b\r\nContent-Type: text/html; charset=utf-8\r\nX-Content-Type-Options: nosniff\r\n\
+             Content-Length: 5\r\nConnection: close\r\n\r\nhello"
+        );
+        let head = text(&page.answer(&Conditions::default(), true));
+        assert_eq!(head, fresh.strip_suffix("hello").unwrap());
+        assert_ne!(tag(b"hello"), tag(b"hellp"));
+    }
+
+    #[test]
+    fn a_header_of_the_users_own_replaces_ours() {
+        let page = Page::html("").header("cache-control", "max-age=60");
+        let page = page.fixed().unwrap();
+        let text = text(&page.answer(&Conditions::default(), false));
+        assert!(text.contains("cache-control: max-age=60\r\n"), "{text}");
+        assert!(!text.contains("no-cache"), "{text}");
+    }
+
+    #[test]
+    fn a_reader_is_read_to_its_length_or_fails() {
+        let part = |len| read_part(&mut &b"hello"[..], len);
+        assert_eq!(part(4).unwrap(), "hell");
+        assert_eq!(part(5).unwrap(), "hello");
+        assert!(part(6).is_err());
+    }
+}

@@ -1,0 +1,208 @@
+//! Pages that are fetched, one errand at a time.
+
+use std::io::{self, Read};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::*;
+use crate::{Found, Page, PageSource};
+
+/// What is read of a page at once; see `http/source.rs`.
+const PART: usize = 128 * 1024;
+const SIZE: usize = 5 * PART + 17;
+
+/// Finds the same large page everywhere and says when its reader is gone.
+struct Source(Arc<AtomicBool>);
+
+struct Pattern {
+    at: usize,
+    dropped: Arc<AtomicBool>,
+}
+
+fn pattern(at: usize) -> u8 {
+    (at % 251) as u8
+}
+
+impl PageSource for Source {
+    fn find(&self, _: &str) -> io::Result<Found> {
+        let reader = Pattern {
+            at: 0,
+            dropped: Arc::clone(&self.0),
+        };
+        Ok(Found::Page(Page::reader("text/plain", SIZE as u64, reader)))
+    }
+}
+
+impl Read for Pattern {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        // A file may bring less than was asked for.
+        let count = buffer.len().min(5000);
+        for byte in &mut buffer[..count] {
+            *byte = pattern(self.at);
+            self.at += 1;
+        }
+        Ok(count)
+    }
+}
+
+impl Drop for Pattern {
+    fn drop(&mut self) {
+        self.dropped.store(true, Ordering::Relaxed);
+    }
+}
+
+/// A client that has asked for the page, and whether its reader is gone.
+fn ask(window: usize) -> (TestPeer, Arc<AtomicBool>) {
+    let dropped = Arc::<AtomicBool>::default();
+    let source = Source(Arc::clone(&dropped));
+    let mut pair = Pair::new(|_request| Silent).window(window);
+    pair.install = Box::new(move |app| app.source(source));
+    let mut peer = pair.start().unwrap();
+    peer.send_raw(b"GET /page HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    (peer, dropped)
+}
+
+struct Silent;
+
+impl Handler for Silent {
+    fn on_message(&mut self, _: &mut Peer<'_>, _: Message<'_>) {}
+}
+
+/// Runs the errand that is waiting, if there is one.
+fn fetch(peer: &mut TestPeer) -> bool {
+    let ran = peer.engine.run_errand();
+    peer.run();
+    ran
+}
+
+fn status(peer: &TestPeer) -> &str {
+    let head = peer.input.get(..12).unwrap_or_default();
+    std::str::from_utf8(head).unwrap()
+}
+
+#[test]
+fn a_page_comes_whole_through_any_window_and_one_part_is_held() {
+    for window in [1000, 4096, PART - 1, PART, 1 << 20] {
+        let (mut peer, dropped) = ask(window);
+        assert!(peer.input.is_empty());
+        let mut parts = 0;
+        while fetch(&mut peer) {
+            parts += 1;
+            assert!(peer.stats().memory <= 2 * PART as u64, "window {window}");
+        }
+        assert_eq!(parts, SIZE.div_ceil(PART), "window {window}");
+        let end = crate::protocol::find_head_end(&peer.input, 0).unwrap();
+        let body = &peer.input[end..];
+        assert_eq!(body.len(), SIZE);
+        assert!(
+            body.iter()
+                .enumerate()
+                .all(|(at, &byte)| byte == pattern(at))
+        );
+        assert!(dropped.load(Ordering::Relaxed));
+        assert!(
+            peer.wire.is_ended(),
+            "the server's side of the stream has ended"
+        );
+        peer.end_stream();
+        assert!(peer.is_closed());
+        assert_eq!(peer.stats().memory, 0);
+    }
+}
+
+/// What it does not take is not fetched, and its patience with us has the limit of any other.
+#[test]
+fn a_client_that_stops_reading_gets_no_further_part() {
+    let (mut peer, dropped) = ask(4096);
+    peer.stop_reading();
+    assert!(fetch(&mut peer));
+    assert!(!fetch(&mut peer), "the first part has not left");
+    peer.advance(Duration::from_secs(29));
+    assert!(!peer.is_closed() && !dropped.load(Ordering::Relaxed));
+    peer.advance(Duration::from_secs(2));
+    assert!(peer.is_closed() && dropped.load(Ordering::Relaxed));
+    assert_eq!(peer.stats().memory, 0);
+}
+
+#[test]
+fn a_client_that_goes_is_not_written_to() {
+    for fetched in 0..4 {
+        let (mut peer, dropped) = ask(PART);
+        for _ in 0..fetched {
+            assert!(fetch(&mut peer));
+        }
+        peer.reset();
+        // The errand that was out finds nobody, or its part cannot be written.
+        fetch(&mut peer);
+        assert!(!fetch(&mut peer), "after {fetched}");
+        assert!(peer.is_closed() && dropped.load(Ordering::Relaxed));
+        assert_eq!(peer.stats().connections, 0);
+        assert_eq!(peer.stats().memory, 0);
+    }
+}
+
+/// A client may end its side of the stream once it has asked.
+#[test]
+fn a_client_that_says_no_more_is_answered() {
+    let (mut peer, _) = ask(1 << 20);
+    peer.end_stream();
+    while fetch(&mut peer) {}
+    assert_eq!(status(&peer), "HTTP/1.1 200");
+    assert!(peer.is_closed());
+    assert_eq!(peer.stats().memory, 0);
+}
+
+#[test]
+fn bytes_after_the_request_wait_and_are_dropped() {
+    let (mut peer, _) = ask(1 << 20);
+    peer.send_raw(&[b'x'; 10_000]);
+    while fetch(&mut peer) {
+        peer.send_raw(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    }
+    assert_eq!(status(&peer), "HTTP/1.1 200");
+    peer.end_stream();
+    assert!(peer.is_closed());
+}
+
+#[test]
+fn an_errand_has_its_time() {
+    let (mut peer, dropped) = ask(1 << 20);
+    peer.advance(Duration::from_secs(9));
+    assert!(peer.input.is_empty());
+    peer.advance(Duration::from_secs(2));
+    assert_eq!(status(&peer), "HTTP/1.1 504");
+    let answered = peer.input.len();
+    // What comes now is too late, and its reader is let go.
+    assert!(fetch(&mut peer));
+    assert_eq!(peer.input.len(), answered);
+    assert!(dropped.load(Ordering::Relaxed));
+
+    let (mut peer, dropped) = ask(1 << 20);
+    assert!(fetch(&mut peer));
+    let got = peer.input.len();
+    peer.advance(Duration::from_secs(11));
+    assert!(peer.is_closed());
+    assert!(fetch(&mut peer));
+    assert_eq!(peer.input.len(), got);
+    assert!(dropped.load(Ordering::Relaxed));
+    assert_eq!(peer.stats().memory, 0);
+}
+
+/// A shutdown lets a page come to its end, within its own time.
+#[test]
+fn a_page_under_way_is_finished_at_shutdown() {
+    let (mut peer, _) = ask(1 << 20);
+    assert!(fetch(&mut peer));
+    peer.server().stop();
+    while fetch(&mut peer) {}
+    let end = crate::protocol::find_head_end(&peer.input, 0).unwrap();
+    assert_eq!(peer.input.len() - end, SIZE);
+    peer.end_stream();
+    assert_eq!(peer.next, Next::Never);
+
+    let (mut peer, dropped) = ask(1 << 20);
+    peer.server().stop();
+    peer.advance(Duration::from_secs(11));
+    assert_eq!(peer.next, Next::Never);
+    fetch(&mut peer);
+    assert!(dropped.load(Ordering::Relaxed));
+}
