@@ -219,11 +219,6 @@ impl Publisher {
         self.published.load(Ordering::Acquire)
     }
 
-    /// Messages of which times are kept.
-    pub(super) fn most_times(&self) -> u32 {
-        self.times.len() as u32
-    }
-
     /// From the next message on they are load.
     pub(super) fn begin_load(&self) {
         self.loaded.store(self.published(), Ordering::Release);
@@ -357,7 +352,7 @@ mod tests {
     fn old_times_are_forgotten_not_mistaken() {
         let hub = hub(1, None, EchoesSender::No);
         let publisher = &hub.publishers[0];
-        for i in 0..=u64::from(publisher.most_times()) {
+        for i in 0..=publisher.times.len() as u64 {
             publisher.publish(i, i);
         }
         assert_eq!(publisher.times(0), None);

@@ -33,11 +33,6 @@ pub(super) struct Track {
 }
 
 impl Track {
-    /// Whether messages count.
-    pub(super) fn has_begun(&self) -> bool {
-        self.base.is_some()
-    }
-
     /// From message `base` on each one counts, if none does yet.
     pub(super) fn begin(&mut self, base: u32) {
         if self.base.is_none() {
