@@ -334,7 +334,7 @@ fn what_is_not_what_was_sent_is_corrupted() {
         (
             // The highest letter of the publisher's number.
             |delivery| spoilt(delivery, |bytes| bytes[15] = b'B'),
-            "other content",
+            "of a publisher there is not",
         ),
         (
             |delivery| match (delivery.number, delivery.rank) {

@@ -1,17 +1,18 @@
 //! Few publish, everyone receives.
 
 mod hub;
+mod reach;
 mod track;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 pub use hub::{EchoesSender, Hub, Settings};
+pub use reach::{complete, reach};
 
 use self::track::{Incoming, Place, Track};
 use crate::engine::{Cause, Context, Link, Links, Nanos, Phase, Scenario, now};
 use crate::payload::Corruption;
-use crate::report::{Fault, Report};
 use crate::wire::Data;
 
 /// The shortest messages that tell publisher and sequence number whole.
@@ -44,6 +45,8 @@ pub struct Broadcast {
     assembled: Option<Nanos>,
     settled: bool,
     next_look: Nanos,
+    /// Whether the load has begun.
+    begun: bool,
     /// Whether this thread has published its last message.
     finished: bool,
     /// Of messages of the measured part.
@@ -60,6 +63,8 @@ struct Mine {
     /// Messages of the schedule.
     issued: u64,
     next_probe: Nanos,
+    /// When everyone else had heard of it, and one more message was sent.
+    last_probe: Option<Nanos>,
     /// How many messages had reached everyone, and since when no more have.
     progress: (u32, Nanos),
 }
@@ -82,6 +87,7 @@ impl Broadcast {
             assembled: None,
             settled: false,
             next_look: 0,
+            begun: false,
             finished: false,
             deliveries: 0,
             untimed: 0,
@@ -112,54 +118,52 @@ impl Broadcast {
         }
         let mut waiting = false;
         for i in 0..self.mine.len() {
-            if !self.is_heard(i, context.now) {
-                waiting = true;
-                if self.mine[i].next_probe <= context.now {
-                    self.mine[i].next_probe = context.now + PROBE;
-                    self.publish(i, 1, None, links, context);
-                }
+            let heard = self.is_heard_by_others(&self.mine[i]);
+            if heard && self.mine[i].last_probe.is_none() {
+                // One more: by now this publisher is surely subscribed itself.
+                self.mine[i].last_probe = Some(context.now);
+                self.mine[i].next_probe = 0;
+            } else if heard && self.is_heard(&self.mine[i], context.now) {
+                continue;
+            }
+            waiting = true;
+            if self.mine[i].next_probe <= context.now {
+                let pause = if heard { ECHO } else { PROBE };
+                self.mine[i].next_probe = context.now + pause;
+                self.publish(i, 1, None, links, context);
             }
         }
         self.settled = !waiting;
         Some(context.now + LOOK)
     }
 
-    /// Whether all who ought to have had a message of this publisher have had one.
-    fn is_heard(&self, i: usize, now: Nanos) -> bool {
-        let mine = &self.mine[i];
+    /// Whether everyone else has had a message of this publisher.
+    fn is_heard_by_others(&self, mine: &Mine) -> bool {
         let publisher = &self.hub.publishers[mine.id as usize];
-        if publisher.joined.load(Ordering::Acquire) < self.hub.others() {
-            return false;
-        }
+        publisher.joined.load(Ordering::Acquire) >= self.hub.others()
+    }
+
+    /// Whether it has had one itself, or is to have none.
+    fn is_heard(&self, mine: &Mine, now: Nanos) -> bool {
+        let publisher = &self.hub.publishers[mine.id as usize];
         let itself = publisher.heard_itself.load(Ordering::Acquire);
-        match self.hub.echoes() {
-            Some(echoes) => itself || !echoes,
-            None if itself => true,
-            None if now >= mine.next_probe - PROBE + ECHO => {
-                self.hub.found(false);
-                true
-            }
-            None => false,
+        let waited = mine.last_probe.is_some_and(|probe| now >= probe + ECHO);
+        if self.hub.echoes().is_none() && !itself && waited {
+            self.hub.found(false);
         }
+        itself || self.hub.echoes() == Some(false)
     }
 
     fn report_absent(&self, context: &mut Context) {
         for mine in &self.mine {
             let joined = &self.hub.publishers[mine.id as usize].joined;
             let (joined, others) = (joined.load(Ordering::Acquire), self.hub.others());
-            let what = "not everyone had a message of a publisher before the load began";
-            let case = || format!("publisher {}, {joined} of {others} others", mine.id);
-            if !self.is_heard_by_all(mine) {
+            if !self.is_heard_by_others(mine) || !self.is_heard(mine, context.now) {
+                let what = "not everyone had a message of a publisher before the load began";
+                let case = || format!("publisher {}, {joined} of {others} others", mine.id);
                 context.stats.faults.add(what, case);
             }
         }
-    }
-
-    fn is_heard_by_all(&self, mine: &Mine) -> bool {
-        let publisher = &self.hub.publishers[mine.id as usize];
-        let itself = publisher.heard_itself.load(Ordering::Acquire);
-        publisher.joined.load(Ordering::Acquire) >= self.hub.others()
-            && (itself || self.hub.echoes() != Some(true))
     }
 
     /// Publishes up to `count` messages of a publisher; those of a schedule are due at the time it
@@ -300,6 +304,7 @@ impl Broadcast {
 
     /// The load begins: whoever has had no message by now lacks every one that follows.
     fn begin(&mut self, links: &mut Links<Listener>, context: &Context) {
+        self.begun = true;
         for mine in &self.mine {
             self.hub.publishers[mine.id as usize].begin_load();
         }
@@ -315,7 +320,7 @@ impl Broadcast {
     fn account(&mut self, links: &mut Links<Listener>, context: &mut Context) {
         for (_, slot) in links.iter_mut() {
             context.expect_no_echo(&mut slot.link);
-            if !slot.local.opened {
+            if !slot.local.opened || !self.begun {
                 continue;
             }
             let id = slot.link.id();
@@ -436,6 +441,7 @@ impl Mine {
             id,
             issued: 0,
             next_probe: 0,
+            last_probe: None,
             progress: (0, 0),
         }
     }
@@ -499,7 +505,8 @@ impl Scenario for Broadcast {
 
     fn phase(&mut self, links: &mut Links<Listener>, context: &mut Context) {
         match context.phase {
-            Phase::Warmup => self.begin(links, context),
+            // A warmup of no time may pass unseen.
+            Phase::Warmup | Phase::Measure if !self.begun => self.begin(links, context),
             Phase::Grace => (self.settled, self.next_look) = (false, 0),
             Phase::Close => self.account(links, context),
             _ => {}
@@ -521,69 +528,5 @@ impl Scenario for Broadcast {
             Phase::Grace => self.conclude(links, context),
             Phase::Close | Phase::Done => None,
         }
-    }
-}
-
-/// Deliveries there were, in percent of those there ought to have been; `None` if nothing was published.
-pub fn reach(deliveries: f64, published: f64, receivers: f64) -> Option<f64> {
-    let expected = published * receivers;
-    (expected > 0.0).then(|| 100.0 * deliveries / expected)
-}
-
-/// Completes the report of a run with what follows from the counts of all its threads: the reach,
-/// which is a fault unless it is whole.
-pub fn complete(report: &mut Report) {
-    let count = |what: &str| report.details.get(what).copied().unwrap_or_default();
-    let (deliveries, published) = (count("deliveries"), count("published"));
-    let receivers = count("receivers");
-    let mut fault = |what: String| report.faults.push(Fault { what, count: 1 });
-    match reach(deliveries, published, receivers) {
-        Some(reach) => {
-            let expected = published * receivers;
-            if deliveries != expected {
-                fault(format!(
-                    "the reach is {reach:.4}%: {deliveries} deliveries instead of {expected}"
-                ));
-            }
-            report.details.insert("reach_percent".into(), reach);
-        }
-        None => fault("nothing was published in the measured part".into()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn reach_is_deliveries_of_all_there_ought_to_have_been() {
-        assert_eq!(reach(5_000.0, 5.0, 1_000.0), Some(100.0));
-        assert_eq!(reach(4_999.0, 5.0, 1_000.0), Some(99.98));
-        assert_eq!(reach(0.0, 5.0, 1_000.0), Some(0.0));
-        assert_eq!(reach(0.0, 0.0, 1_000.0), None);
-    }
-
-    #[test]
-    fn a_reach_that_is_not_whole_is_a_fault() {
-        let report = |deliveries| {
-            let mut report = Report::default();
-            for (what, count) in [
-                ("deliveries", deliveries),
-                ("published", 10.0),
-                ("receivers", 100.0),
-            ] {
-                report.details.insert(what.into(), count);
-            }
-            complete(&mut report);
-            report
-        };
-        assert!(report(1_000.0).is_faultless());
-        assert_eq!(report(1_000.0).details["reach_percent"], 100.0);
-        let short = report(999.0);
-        assert_eq!(short.details["reach_percent"], 99.9);
-        assert!(short.faults[0].what.contains("99.9000%"), "{short:?}");
-        let mut nothing = Report::default();
-        complete(&mut nothing);
-        assert!(!nothing.is_faultless());
     }
 }
