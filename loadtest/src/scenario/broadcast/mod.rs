@@ -320,6 +320,9 @@ impl Broadcast {
         context: &mut Context,
     ) {
         let (from, sequence) = origin;
+        let Some(track) = tracks.get_mut(from as usize) else {
+            return corrupted(link, Corruption::Connection, context);
+        };
         let own = from == link.id();
         if own && self.hub.echoes().is_none() {
             self.hub.found(true);
@@ -327,9 +330,6 @@ impl Broadcast {
         let what = if own && self.hub.echoes() == Some(false) {
             "a publisher got its own message"
         } else {
-            let Some(track) = tracks.get_mut(from as usize) else {
-                return corrupted(link, Corruption::Connection, context);
-            };
             let published = self.hub.publishers[from as usize].published();
             match track.receive(sequence, published) {
                 Place::First => {
