@@ -1,5 +1,8 @@
-// An echo server on Bun's own WebSocket server, which is uWebSockets.
+// On Bun's own WebSocket server, which is uWebSockets: an echo server on every path but /broadcast,
+// where each message goes to everyone else.
 import { parseArgs } from "node:util";
+
+const TOPIC = "broadcast";
 
 const { values } = parseArgs({
   options: {
@@ -16,7 +19,8 @@ const server = Bun.serve({
   hostname: "127.0.0.1",
   port: Number(values.port),
   fetch(request, server) {
-    if (server.upgrade(request)) return;
+    const subscribes = request.url.endsWith("/broadcast");
+    if (server.upgrade(request, { data: { subscribes } })) return;
     return new Response("only WebSocket here\n", { status: 426 });
   },
   websocket: {
@@ -24,8 +28,12 @@ const server = Bun.serve({
     maxPayloadLength: 64 << 20,
     // Without this, a peer that reads slower than it sends loses messages.
     backpressureLimit: 256 << 20,
+    open(socket) {
+      if (socket.data.subscribes) socket.subscribe(TOPIC);
+    },
     message(socket, message) {
-      socket.send(message);
+      if (socket.data.subscribes) socket.publish(TOPIC, message);
+      else socket.send(message);
     },
   },
 });

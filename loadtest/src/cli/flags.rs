@@ -14,6 +14,7 @@ use crate::engine::Plan;
 use crate::net::{Sources, Target};
 use crate::payload::Pattern;
 use crate::report::Report;
+use crate::scenario::broadcast::{SHORTEST_BINARY, SHORTEST_TEXT};
 use crate::scenario::{Churn, Echo, Handshake, Idle, Rate};
 
 /// How long the last answers of an idle run are waited for.
@@ -276,7 +277,7 @@ impl Common {
 }
 
 impl Times {
-    fn apply(&self, plan: &mut Plan) {
+    pub(super) fn apply(&self, plan: &mut Plan) {
         plan.warmup = self.warmup;
         plan.duration = self.duration;
         plan.grace = self.grace;
@@ -286,5 +287,20 @@ impl Times {
 impl Content {
     pub(super) fn apply(&self, plan: &mut Plan) {
         plan.pattern = Arc::new(Pattern::new(self.payload, !self.binary));
+    }
+
+    /// Checks that messages are long enough to tell who sent them, and which one each is.
+    pub(super) fn tell_origin(&self) -> Result<(), String> {
+        let (shortest, what) = if self.binary {
+            (SHORTEST_BINARY, "binary")
+        } else {
+            (SHORTEST_TEXT, "text")
+        };
+        if self.payload < shortest {
+            return Err(format!(
+                "{what} messages to many must have {shortest} bytes to tell who sent them"
+            ));
+        }
+        Ok(())
     }
 }

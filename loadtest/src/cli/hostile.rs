@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::Args;
 
 use super::flags::{Common, Content};
-use super::values::{duration, period, rate, size};
+use super::values::{duration, period, rate, rate_or_none, size};
 use crate::engine::{Plan, Scenario};
 use crate::report::Report;
 use crate::run::Title;
@@ -88,10 +88,6 @@ fn attacks(text: &str) -> Result<Attacks, String> {
     attacks.sort_unstable();
     attacks.dedup();
     Ok(Attacks(attacks))
-}
-
-fn rate_or_none(text: &str) -> Result<f64, String> {
-    if text == "0" { Ok(0.0) } else { rate(text) }
 }
 
 impl HostileFlags {

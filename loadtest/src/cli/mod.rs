@@ -1,5 +1,6 @@
 //! Flags.
 
+mod broadcast;
 mod flags;
 mod hostile;
 mod output;
@@ -17,6 +18,7 @@ use crate::compare;
 use crate::engine::{Plan, Scenario};
 use crate::report::Report;
 use crate::run::{self, Title};
+use broadcast::BroadcastFlags;
 use flags::{ChurnFlags, Common, EchoFlags, HandshakeFlags, IdleFlags, RateFlags};
 use hostile::HostileFlags;
 use search::SearchFlags;
@@ -45,6 +47,8 @@ enum Command {
     Handshake(HandshakeFlags),
     /// Connect, exchange some messages, leave, over and over
     Churn(ChurnFlags),
+    /// Let few connections publish what all connections of the URL's topic are to get
+    Broadcast(BroadcastFlags),
     /// Attack the server, next to clients that behave well and whose figures are reported
     Hostile(HostileFlags),
     /// Find the most connections or the highest rate that still meets a limit
@@ -70,6 +74,7 @@ pub fn main() -> ExitCode {
         Command::Idle(flags) => flags.run(settings, &stop_on_signals()),
         Command::Handshake(flags) => flags.run(settings, &stop_on_signals()),
         Command::Churn(flags) => flags.run(settings, &stop_on_signals()),
+        Command::Broadcast(flags) => flags.run(settings, &stop_on_signals()),
         Command::Hostile(flags) => flags.run(settings, &stop_on_signals()),
         Command::Search(flags) => flags.run(settings, &stop_on_signals()),
         Command::Compare(flags) => return compare::run(&flags),
@@ -134,10 +139,22 @@ fn settings(command: &clap::Command, matches: &ArgMatches) -> BTreeMap<String, S
 /// Runs and writes what is asked for.
 fn run<S: Scenario>(
     common: &Common,
+    title: (&'static str, BTreeMap<String, String>),
+    plan: Plan,
+    make: impl Fn(u32) -> S,
+    stop: &AtomicBool,
+) -> Result<Report, String> {
+    run_and(common, title, plan, make, stop, |_| {})
+}
+
+/// The same, with a report that the scenario completes.
+fn run_and<S: Scenario>(
+    common: &Common,
     (scenario, settings): (&'static str, BTreeMap<String, String>),
     plan: Plan,
     make: impl Fn(u32) -> S,
     stop: &AtomicBool,
+    complete: impl FnOnce(&mut Report),
 ) -> Result<Report, String> {
     let title = Title {
         scenario,
@@ -148,6 +165,7 @@ fn run<S: Scenario>(
     let mut session = common.output.session(scenario, total)?;
     let mut found = run::run(&title, plan, make, &mut session, stop)
         .map_err(|error| format!("{}: {error}", common.url))?;
+    complete(&mut found.report);
     common.output.complete(&mut found, session);
     common.output.write(&mut found)?;
     Ok(found.report)

@@ -105,6 +105,11 @@ pub(super) fn rate(text: &str) -> Result<f64, String> {
     }
 }
 
+/// So many per second, or 0.
+pub(super) fn rate_or_none(text: &str) -> Result<f64, String> {
+    if text == "0" { Ok(0.0) } else { rate(text) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use super::cell::Placement;
+use super::cell::{Cell, Placement};
 use super::process::{self, Interrupt};
 use super::servers::{Contender, Recipe};
 
@@ -22,13 +22,16 @@ pub(crate) struct Launch {
     /// Those before the server's own.
     first_args: Vec<String>,
     contender: Contender,
-    /// Appended to the URL it prints.
-    pub(crate) path: String,
     /// What it says in tables.
     pub(crate) version: String,
 }
 
 impl Launch {
+    /// What is appended to the URL it prints.
+    pub(crate) fn path(&self, cell: Cell) -> &str {
+        self.contender.path(cell.load)
+    }
+
     /// The command that starts it.
     pub(crate) fn command(&self, placement: Placement) -> Command {
         let mut command = Command::new(&self.program);
@@ -93,7 +96,6 @@ impl<'a> Builder<'a> {
             program,
             first_args,
             contender: contender.clone(),
-            path: contender.path.clone(),
             version: self.version(recipe),
         })
     }

@@ -3,12 +3,16 @@
 use std::fmt;
 use std::str::FromStr;
 
+use crate::scenario::broadcast::SHORTEST_BINARY;
 use serde::{Deserialize, Serialize};
 
 /// The most connections of a cell: what one descriptor table holds, with room for the rest.
 const MAX_CONNECTIONS: u64 = 19_000;
 /// The largest payload of a cell: what servers take by default.
 const MAX_PAYLOAD: u64 = 16 << 20;
+
+/// The smallest payload of a broadcast, which must tell who sent it.
+const SHORTEST_BROADCAST: u64 = SHORTEST_BINARY as u64;
 
 /// One load on all servers, in one placement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -50,6 +54,14 @@ pub enum Load {
     Handshake {
         /// How many at once.
         connections: u64,
+    },
+    /// One connection publishes, the next message as soon as everyone has the last; the others
+    /// receive.
+    Broadcast {
+        /// How many receive.
+        subscribers: u64,
+        /// Bytes of a message.
+        payload: u64,
     },
 }
 
@@ -101,6 +113,7 @@ pub(crate) fn matrix() -> Vec<Cell> {
         "2core:echoed",
         "rate:64,32",
         "rate:512,32",
+        "broadcast:1000,125",
     ]
     .map(known)
     .to_vec()
@@ -116,6 +129,7 @@ pub(crate) fn quick() -> Vec<Cell> {
         "idle",
         "2core:512,125,16",
         "rate:64,32",
+        "broadcast:1000,125",
     ]
     .map(known)
     .to_vec()
@@ -135,6 +149,8 @@ impl Cell {
             (Load::Rate { .. }, _) => &[P999, P99, P50, Cpu, Throughput],
             (Load::Idle { .. }, _) => &[Memory],
             (Load::Handshake { .. }, _) => &[Cpu, Throughput],
+            (Load::Broadcast { .. }, Placement::Pinned) => &[Cpu, Throughput, P50, P99],
+            (Load::Broadcast { .. }, Placement::TwoCores) => &[Throughput, Cpu, P50, P99],
         }
     }
 
@@ -192,6 +208,14 @@ impl Cell {
                 count(connections, "idle connection")
             ),
             Load::Handshake { connections } => format!("handshakes, {connections} at once"),
+            Load::Broadcast {
+                subscribers,
+                payload,
+            } => format!(
+                "broadcast to {}, {}",
+                count(subscribers, "subscriber"),
+                bytes(payload)
+            ),
         };
         match self.placement {
             Placement::Pinned => load,
@@ -240,6 +264,10 @@ impl fmt::Display for Cell {
                 echoed: true,
             } => write!(f, "echoed:{connections}"),
             Load::Handshake { connections } => write!(f, "handshake:{connections}"),
+            Load::Broadcast {
+                subscribers,
+                payload,
+            } => write!(f, "broadcast:{subscribers},{}", size(payload)),
         }
     }
 }
@@ -284,6 +312,19 @@ impl FromStr for Cell {
             "handshake" => Load::Handshake {
                 connections: rest.map_or(Ok(64), connections_of)?,
             },
+            "broadcast" => {
+                let [subscribers, payload] = fields(rest)?;
+                let payload = payload_of(payload)?;
+                if payload < SHORTEST_BROADCAST {
+                    return Err(format!(
+                        "payload of a broadcast: at least {SHORTEST_BROADCAST} B"
+                    ));
+                }
+                Load::Broadcast {
+                    subscribers: number(subscribers, 1..=MAX_CONNECTIONS, "subscribers")?,
+                    payload,
+                }
+            }
             _ => return Err(format!("no such kind of cell: {kind:?}")),
         };
         Ok(Cell { load, placement })
@@ -367,8 +408,10 @@ impl Metric {
     pub(crate) fn heading(self, load: Load) -> &'static str {
         match (self, load) {
             (Metric::Throughput, Load::Handshake { .. }) => "handshakes/s",
+            (Metric::Throughput, Load::Broadcast { .. }) => "deliveries/s",
             (Metric::Throughput, _) => "messages/s",
             (Metric::Cpu, Load::Handshake { .. }) => "CPU/handshake µs",
+            (Metric::Cpu, Load::Broadcast { .. }) => "CPU/delivery µs",
             (Metric::Cpu, _) => "CPU/message µs",
             (Metric::P50, _) => "p50 µs",
             (Metric::P99, _) => "p99 µs",
@@ -401,6 +444,8 @@ mod tests {
             "16,1MiB,1",
             "2core:512,125,16",
             "rate:64,32",
+            "broadcast:5000,1KiB",
+            "2core:broadcast:1,8",
         ] {
             assert_eq!(text.parse::<Cell>().unwrap().to_string(), text);
         }
@@ -460,6 +505,11 @@ mod tests {
             "idle:x",
             "rate:64",
             "rate",
+            "broadcast",
+            "broadcast:1000",
+            "broadcast:0,125",
+            "broadcast:10,7",
+            "broadcast:19001,125",
             "storm",
             "1core:64,32,1",
             "64,99999999999999999999MiB,1",

@@ -14,8 +14,8 @@ use super::servers::Extra;
 #[derive(Clone, Debug, clap::Args)]
 pub struct Flags {
     /// Only this cell; repeatable. CONNECTIONS,PAYLOAD,IN-FLIGHT (such as 64,16KiB,1),
-    /// `rate:CONNECTIONS,PAYLOAD`, `idle[:CONNECTIONS]`, `echoed[:CONNECTIONS]` or
-    /// `handshake[:CONNECTIONS]`; with `2core:` in front on two cores, nothing pinned
+    /// `rate:CONNECTIONS,PAYLOAD`, `idle[:CONNECTIONS]`, `echoed[:CONNECTIONS]`,
+    /// `handshake[:CONNECTIONS]` or `broadcast:SUBSCRIBERS,PAYLOAD`; with `2core:` in front on two cores, nothing pinned
     #[arg(long, value_name = "CELL")]
     pub cell: Vec<Cell>,
 

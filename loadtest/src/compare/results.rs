@@ -43,6 +43,9 @@ pub struct CellResult {
     pub cell: Cell,
     /// Messages per second that were sent, in the open loop.
     pub rate: Option<u64>,
+    /// Servers that take no part in this cell only, and why.
+    #[serde(default)]
+    pub left_out: BTreeMap<String, String>,
     /// Each server that took part.
     pub servers: Vec<ServerSamples>,
 }
@@ -157,6 +160,7 @@ pub(crate) mod tests {
         CellResult {
             cell,
             rate: None,
+            left_out: BTreeMap::new(),
             servers: servers.collect(),
         }
     }

@@ -189,7 +189,7 @@ fn leave_out_what_does_not_start(
 ) -> Result<(), String> {
     let mut good = Vec::new();
     for entrant in entrants.drain(..) {
-        let takes_part = |cell: &&Cell| entrant.contender.placements.contains(&cell.placement);
+        let takes_part = |cell: &&Cell| entrant.contender.takes_part(**cell);
         let started = cells
             .iter()
             .find(takes_part)
@@ -275,8 +275,13 @@ impl Rounds<'_> {
     }
 
     fn empty(&self, cell: Cell) -> CellResult {
-        let takes_part =
-            |entrant: &&Entrant| entrant.contender.placements.contains(&cell.placement);
+        let takes_part = |entrant: &&Entrant| entrant.contender.takes_part(cell);
+        let unable = |entrant: &Entrant| {
+            let contender = &entrant.contender;
+            let here = contender.placements.contains(&cell.placement);
+            let why = contender.unable(cell).filter(|_| here)?;
+            Some((contender.name.clone(), why.to_owned()))
+        };
         let servers = self
             .entrants
             .iter()
@@ -288,6 +293,7 @@ impl Rounds<'_> {
         CellResult {
             cell,
             rate: None,
+            left_out: self.entrants.iter().filter_map(unable).collect(),
             servers: servers.collect(),
         }
     }

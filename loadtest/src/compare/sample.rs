@@ -100,7 +100,7 @@ impl Sampler {
     ) -> Result<(Figures, Option<String>), String> {
         let deadline = Instant::now() + self.timeout;
         let server = self.start(cell, launch, deadline)?;
-        let url = format!("{}{}", server.url.trim_end_matches('/'), launch.path);
+        let url = format!("{}{}", server.url.trim_end_matches('/'), launch.path(cell));
         let mut command = Command::new(&self.client);
         command.args(self.arguments(cell, rate)?).arg(&url);
         command.args(["--server-pid", &server.pid().to_string(), "--json", "-"]);
@@ -156,8 +156,21 @@ impl Sampler {
                 connections
             }
             Load::Handshake { connections } => connections,
+            Load::Broadcast {
+                subscribers,
+                payload,
+            } => {
+                add("--payload", payload.to_string());
+                // None of those compared does, and each is to be checked for the same.
+                add("--echoes-sender", "no".to_owned());
+                subscribers
+            }
         };
-        add("--connections", connections.to_string());
+        let flag = match cell.load {
+            Load::Broadcast { .. } => "--subscribers",
+            _ => "--connections",
+        };
+        add(flag, connections.to_string());
         if !matches!(cell.load, Load::Idle { .. }) {
             add("--warmup", time(self.warmup));
             add("--duration", time(self.duration));
@@ -167,10 +180,13 @@ impl Sampler {
             Load::Rate { .. } => "rate",
             Load::Idle { .. } => "idle",
             Load::Handshake { .. } => "handshake",
+            Load::Broadcast { .. } => "broadcast",
         };
         args.insert(0, subcommand.to_owned());
         match cell.load {
-            Load::Echo { .. } | Load::Rate { .. } => args.push("--binary".to_owned()),
+            Load::Echo { .. } | Load::Rate { .. } | Load::Broadcast { .. } => {
+                args.push("--binary".to_owned())
+            }
             Load::Idle { echoed: true, .. } => args.push("--echo-once".to_owned()),
             Load::Idle { echoed: false, .. } | Load::Handshake { .. } => {}
         }
@@ -353,6 +369,10 @@ mod tests {
         assert_eq!(
             args("echoed", None).unwrap(),
             "idle --hold 2s --source-ips 1 --connections 15000 --echo-once"
+        );
+        assert_eq!(
+            args("broadcast:1000,125", None).unwrap(),
+            "broadcast --payload 125 --echoes-sender no --subscribers 1000 --warmup 500ms --duration 2s500ms --binary"
         );
         assert!(args("rate:64,32", None).unwrap_err().contains("no rate"));
     }

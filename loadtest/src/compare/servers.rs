@@ -3,10 +3,19 @@
 
 use std::str::FromStr;
 
-use super::cell::Placement;
+use super::cell::{Cell, Load, Placement};
 
 /// What every ratio is relative to, if it is there.
 pub(crate) const FLOOR: &str = "floor";
+
+/// Those that broadcast, and on which path. One of each kind: it is the hub that is compared there.
+const BROADCASTS: [(&str, &str); 5] = [
+    ("sockeye-inline", "/relay/bench"),
+    ("sockeye-worker", "/relay/bench"),
+    ("sockeye", "/relay/bench"),
+    ("tungstenite-16k", "/broadcast"),
+    ("bun", "/broadcast"),
+];
 
 /// A server of the comparison.
 #[derive(Clone, Debug, PartialEq)]
@@ -19,6 +28,8 @@ pub(crate) struct Contender {
     pub(crate) args: Vec<String>,
     /// What its printed URL lacks.
     pub(crate) path: String,
+    /// The path on which each message goes to everyone else, if it takes part where that is measured.
+    pub(crate) broadcast: Option<&'static str>,
     /// Where it takes part.
     pub(crate) placements: &'static [Placement],
     /// Whether the rate of rate cells must be within its reach.
@@ -144,6 +155,7 @@ pub(crate) fn all(extras: &[Extra]) -> Vec<Contender> {
         recipe: Recipe::Given(extra.command.clone()),
         args: Vec::new(),
         path: extra.path.clone(),
+        broadcast: None,
         placements: BOTH,
         main: false,
     }));
@@ -167,6 +179,10 @@ fn contender(
         recipe,
         args: args.split_whitespace().map(str::to_owned).collect(),
         path: path.to_owned(),
+        broadcast: BROADCASTS
+            .iter()
+            .find(|(one, _)| *one == name)
+            .map(|&(_, path)| path),
         placements,
         main,
     }
@@ -195,6 +211,25 @@ pub(crate) fn chosen(names: &[String], extras: &[Extra]) -> Result<Vec<Contender
 }
 
 impl Contender {
+    /// What its URL lacks in this cell.
+    pub(crate) fn path(&self, load: Load) -> &str {
+        match (load, self.broadcast) {
+            (Load::Broadcast { .. }, Some(path)) => path,
+            _ => &self.path,
+        }
+    }
+
+    /// Why it takes no part in this cell, though it does in others of the placement.
+    pub(crate) fn unable(&self, cell: Cell) -> Option<&'static str> {
+        let broadcasts = matches!(cell.load, Load::Broadcast { .. });
+        (broadcasts && self.broadcast.is_none()).then_some("it does not broadcast here")
+    }
+
+    /// Whether it takes part in this cell.
+    pub(crate) fn takes_part(&self, cell: Cell) -> bool {
+        self.placements.contains(&cell.placement) && self.unable(cell).is_none()
+    }
+
     /// Its arguments in this placement.
     pub(crate) fn args(&self, placement: Placement) -> Vec<String> {
         let threads = match placement {
@@ -250,6 +285,26 @@ mod tests {
             named("sockeye").args(Placement::TwoCores).join(" "),
             "--listen 127.0.0.1:0"
         );
+    }
+
+    #[test]
+    fn only_those_that_broadcast_are_in_such_a_cell() {
+        let cell = "broadcast:1000,125".parse().unwrap();
+        let all = all(&[]);
+        let parts = all.iter().filter(|one| one.takes_part(cell));
+        let names: Vec<_> = parts.map(|one| one.name.as_str()).collect();
+        assert_eq!(
+            names,
+            ["sockeye-inline", "sockeye-worker", "tungstenite-16k", "bun"]
+        );
+        assert!(named("floor").unable(cell).is_some());
+        assert_eq!(named("bun").path(cell.load), "/broadcast");
+        let echo: Cell = "1,32,1".parse().unwrap();
+        assert!(named("floor").unable(echo).is_none());
+        assert_eq!(named("sockeye").path(echo.load), "/echo");
+        for (name, _) in BROADCASTS {
+            assert!(named(name).broadcast.is_some());
+        }
     }
 
     #[test]

@@ -267,6 +267,8 @@ fn notes(result: &CellResult) -> Vec<String> {
         }
     }
     notes.extend(bottlenecks(&result.servers));
+    let left_out = result.left_out.iter();
+    notes.extend(left_out.map(|(name, why)| format!("{name} is left out: {why}")));
     notes
 }
 

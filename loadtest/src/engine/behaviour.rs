@@ -119,6 +119,13 @@ pub trait Scenario: Send {
     /// A phase, or a step of the measured part, begins.
     fn phase(&mut self, _links: &mut Links<Self::Local>, _context: &mut Context) {}
 
+    /// Whether this thread waits for nothing any more in a phase that ends early when nobody waits:
+    /// for connections to be of use while they are opened, or for the last messages in the grace
+    /// period. Once it said so, it is not asked again in that phase.
+    fn is_settled(&self, _context: &Context) -> bool {
+        true
+    }
+
     /// Called in every turn: does what is due, and says when to be called again at the latest.
     #[inline]
     fn timers(&mut self, _links: &mut Links<Self::Local>, _context: &mut Context) -> Option<Nanos> {

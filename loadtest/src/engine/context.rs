@@ -98,6 +98,20 @@ impl Context {
         self.done += count;
     }
 
+    /// Wakes a load thread, this or another: its [`timers`](super::Scenario::timers) are called soon.
+    pub fn wake(&self, thread: u32) {
+        self.shared.wake(thread);
+    }
+
+    /// Expects no echo of what was sent on this connection so far.
+    pub fn expect_no_echo(&mut self, link: &mut Link) {
+        let count = link.ledger.expect_nothing();
+        if count > 0 {
+            self.outstanding = self.outstanding.wrapping_sub(u64::from(count));
+            link.stamps.take(count, |_, _| {});
+        }
+    }
+
     /// Checks a piece of an echo, and counts the message when it is whole. Returns its sequence
     /// number if it is right.
     #[inline]

@@ -1,6 +1,9 @@
 //! What the load threads and their leader share.
 
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
+
+use mio::Waker;
 
 use super::Nanos;
 
@@ -60,6 +63,8 @@ pub struct Shared {
     sample: AtomicU32,
     /// Counts the nudges of [`Observer::mark`](super::Observer::mark)s; free for scenarios.
     step: AtomicU32,
+    /// One of each thread, as soon as all are there.
+    wakers: OnceLock<Vec<Waker>>,
 }
 
 impl Default for Shared {
@@ -69,6 +74,7 @@ impl Default for Shared {
             end: AtomicU64::new(Nanos::MAX),
             sample: AtomicU32::new(0),
             step: AtomicU32::new(0),
+            wakers: OnceLock::new(),
         }
     }
 }
@@ -78,6 +84,26 @@ impl Shared {
     #[inline]
     pub fn phase(&self) -> Phase {
         Phase::ALL[usize::from(self.phase.load(Ordering::Acquire))]
+    }
+
+    /// Hands over the wakers of all threads, before the first phase.
+    pub(super) fn set_wakers(&self, wakers: Vec<Waker>) {
+        // A second call would be of no use: the threads are the same.
+        let _ = self.wakers.set(wakers);
+    }
+
+    pub(super) fn wake(&self, thread: u32) {
+        let wakers = self.wakers.get();
+        if let Some(waker) = wakers.and_then(|wakers| wakers.get(thread as usize)) {
+            // An eventfd can always be written to while its counter is that small.
+            let _ = waker.wake();
+        }
+    }
+
+    pub(super) fn wake_all(&self) {
+        for thread in 0..self.wakers.get().map_or(0, Vec::len) {
+            self.wake(thread as u32);
+        }
     }
 
     pub(super) fn set_phase(&self, phase: Phase) {

@@ -108,6 +108,7 @@ pub fn run<S: Scenario>(
             lag: None,
         };
         let mut handles = Vec::new();
+        let mut wakers = Vec::new();
         let mut failure = None;
         for i in 0..plan.threads {
             let started = Poll::new().and_then(|poll| {
@@ -123,8 +124,8 @@ pub fn run<S: Scenario>(
                 let handle = thread::Builder::new()
                     .name(format!("load-{i}"))
                     .spawn_scoped(scope, move || pin(core).and_then(|()| thread.run()))?;
+                wakers.push(waker);
                 lead.members.push(Member {
-                    waker,
                     gauges,
                     samples: receiver,
                 });
@@ -138,6 +139,7 @@ pub fn run<S: Scenario>(
                 }
             }
         }
+        shared.set_wakers(wakers);
         let seconds = match failure {
             None => lead.phases(&handles),
             Some(_) => 0.0,
@@ -179,7 +181,6 @@ fn pin(core: Option<usize>) -> io::Result<()> {
 
 /// What the leader has of a thread.
 struct Member {
-    waker: Waker,
     gauges: Arc<Gauges>,
     samples: Receiver<Interval>,
 }
@@ -270,10 +271,7 @@ impl Lead<'_> {
     }
 
     fn wake(&self) {
-        for member in &self.members {
-            // An eventfd can always be written to while its counter is that small.
-            let _ = member.waker.wake();
-        }
+        self.shared.wake_all();
     }
 
     fn sum(&self, gauge: impl Fn(&Gauges) -> &AtomicU64) -> u64 {

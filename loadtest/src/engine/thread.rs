@@ -211,10 +211,15 @@ impl<S: Scenario> Thread<S> {
         self.gauges.failed.store(stats.failed, Ordering::Relaxed);
         self.gauges.done.store(self.context.done, Ordering::Relaxed);
         let idle = match self.context.phase {
-            Phase::Open => !S::STAYS || self.opener.is_complete(),
+            Phase::Open => {
+                let complete = !S::STAYS || self.opener.is_complete();
+                complete && self.scenario.is_settled(&self.context)
+            }
             Phase::Grace if S::STAYS => {
                 let flushed = |(_, slot): (_, &Slot<_>)| slot.link.is_flushed();
-                self.context.outstanding == 0 && self.links.slab.iter().all(flushed)
+                self.context.outstanding == 0
+                    && self.links.slab.iter().all(flushed)
+                    && self.scenario.is_settled(&self.context)
             }
             Phase::Grace | Phase::Close => self.links.is_empty(),
             _ => false,

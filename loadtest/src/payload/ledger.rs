@@ -131,6 +131,14 @@ impl Ledger {
         self.to_send = to_send;
     }
 
+    /// Waits for nothing of what was sent so far: how many messages that was.
+    pub fn expect_nothing(&mut self) -> u32 {
+        let outstanding = self.outstanding();
+        self.next = self.sent;
+        self.expected = self.to_send;
+        outstanding
+    }
+
     /// Whether this is the message that is waited for, whole and right, as nearly all are. If not,
     /// [`receive`](Self::receive) must have it.
     #[inline]

@@ -1,5 +1,6 @@
 //! What the connections do: one file for each subcommand.
 
+pub mod broadcast;
 mod churn;
 mod echo;
 mod handshake;
@@ -7,6 +8,7 @@ pub mod hostile;
 mod idle;
 mod rate;
 
+pub use broadcast::Broadcast;
 pub use churn::Churn;
 pub use echo::Echo;
 pub use handshake::Handshake;

@@ -1,5 +1,6 @@
 //! The load generator against servers that do what a test tells them.
 
+mod broadcast;
 mod command;
 mod faults;
 mod hostile;

@@ -32,6 +32,41 @@ pub fn check(command: Command) {
     server.end();
 }
 
+/// Checks that each message on `/broadcast` goes to everyone else there, in order and once.
+///
+/// # Panics
+///
+/// If it does not.
+pub fn check_broadcast(command: Command) {
+    let server = Server::start(command);
+    let mut sockets: Vec<_> = (0..10).map(|_| server.connect_to("/broadcast")).collect();
+    // Whoever answers has subscribed before.
+    sockets.iter_mut().for_each(answers_pings);
+    let messages: Vec<Message> = [1, 125, 126, 65_536, 1 << 20]
+        .into_iter()
+        .map(|length| binary(length, length))
+        .chain((0..100).map(|i| Message::text(format!("Füße {i}"))))
+        .collect();
+    for from in [0, 4, 9] {
+        for message in &messages {
+            sockets[from].send(message.clone()).expect("it is sent");
+        }
+        for (_, socket) in sockets.iter_mut().enumerate().filter(|&(i, _)| i != from) {
+            for message in &messages {
+                expect(socket, message);
+            }
+        }
+        // What comes next, from another, shows that nobody had more than that.
+        let (other, end) = ((from + 1) % 10, binary(10, from));
+        sockets[other].send(end.clone()).expect("it is sent");
+        for (_, socket) in sockets.iter_mut().enumerate().filter(|&(i, _)| i != other) {
+            expect(socket, &end);
+        }
+    }
+    echoes(&mut server.connect());
+    server.end();
+}
+
 struct Server {
     child: Child,
     addr: String,
@@ -57,12 +92,16 @@ impl Server {
     }
 
     fn connect(&self) -> WebSocket<TcpStream> {
+        self.connect_to("/echo")
+    }
+
+    fn connect_to(&self, path: &str) -> WebSocket<TcpStream> {
         let stream = TcpStream::connect(&self.addr).expect("the server listens");
         stream
             .set_read_timeout(Some(PATIENCE))
             .expect("timeouts are known");
         stream.set_nodelay(true).expect("TCP has this option");
-        let url = format!("ws://{}/echo", self.addr);
+        let url = format!("ws://{}{path}", self.addr);
         let config = WebSocketConfig::default()
             .max_frame_size(None)
             .max_message_size(None)

@@ -11,10 +11,20 @@ fn installed(name: &str) -> PathBuf {
 #[test]
 #[ignore = "npm has to install it first"]
 fn bun_echoes() {
+    smoke::check(bun());
+}
+
+#[test]
+#[ignore = "npm has to install it first"]
+fn bun_broadcasts() {
+    smoke::check_broadcast(bun());
+}
+
+fn bun() -> Command {
     let folder = installed("bun");
     let mut command = Command::new(folder.join("node_modules/.bin/bun"));
     command.arg(folder.join("server.js"));
-    smoke::check(command);
+    command
 }
 
 #[test]

@@ -1,15 +1,21 @@
-//! An echo server on tokio-tungstenite.
+//! A server on tokio-tungstenite: it echoes on every path but `/broadcast`, where each message goes to
+//! everyone else.
+
+mod hub;
 
 use std::io;
 use std::num::NonZeroUsize;
+use std::sync::Arc;
 
 use clap::{Parser, ValueEnum};
 use futures_util::{FutureExt, SinkExt, StreamExt};
+use hub::Hub;
 use peers_common::{MAX_MESSAGE, Options, runtime};
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Error;
+use tokio_tungstenite::tungstenite::handshake::server::{ErrorResponse, Request, Response};
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
-use tokio_tungstenite::{WebSocketStream, accept_async_with_config};
+use tokio_tungstenite::{WebSocketStream, accept_hdr_async_with_config};
 
 /// An echo server on tokio-tungstenite
 #[derive(Clone, Copy, Debug, Parser)]
@@ -34,20 +40,33 @@ enum Mode {
 
 fn main() -> io::Result<()> {
     let flags = Flags::parse();
-    runtime::serve(flags.options, move |stream| async move {
-        // A connection that fails ends; the others go on.
-        drop(serve(stream, flags).await);
+    let hub = Arc::new(Hub::new());
+    runtime::serve(flags.options, move |stream| {
+        let hub = hub.clone();
+        async move {
+            // A connection that fails ends; the others go on.
+            drop(serve(stream, flags, &hub).await);
+        }
     })
 }
 
-async fn serve(stream: TcpStream, flags: Flags) -> Result<(), Error> {
+async fn serve(stream: TcpStream, flags: Flags, hub: &Hub) -> Result<(), Error> {
     let mut config = WebSocketConfig::default()
         .max_frame_size(Some(MAX_MESSAGE))
         .max_message_size(Some(MAX_MESSAGE));
     if let Some(bytes) = flags.read_buffer {
         config = config.read_buffer_size(bytes.get());
     }
-    let socket = accept_async_with_config(stream, Some(config)).await?;
+    let mut subscribes = false;
+    #[expect(clippy::result_large_err, reason = "the library's type")]
+    let look = |request: &Request, response: Response| -> Result<Response, ErrorResponse> {
+        subscribes = request.uri().path() == "/broadcast";
+        Ok(response)
+    };
+    let socket = accept_hdr_async_with_config(stream, look, Some(config)).await?;
+    if subscribes {
+        return hub.serve(socket, flags.mode).await;
+    }
     match flags.mode {
         Mode::Idiomatic => one_by_one(socket).await,
         Mode::Batched => batched(socket).await,

@@ -1,4 +1,4 @@
-//! Starts the server and has it echo.
+//! Starts the server and has it echo, and broadcast.
 
 use std::process::Command;
 
@@ -29,4 +29,11 @@ fn echoes_with_a_small_read_buffer() {
 fn echoes_on_two_threads() {
     smoke::check(start("idiomatic", "2"));
     smoke::check(start("batched", "2"));
+}
+
+#[test]
+fn broadcasts_in_both_modes() {
+    smoke::check_broadcast(start("idiomatic", "1"));
+    smoke::check_broadcast(start("batched", "1"));
+    smoke::check_broadcast(start("batched", "2"));
 }

@@ -1,0 +1,76 @@
+//! The flags of `broadcast`.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use clap::Args;
+
+use super::flags::{Common, Content, Times};
+use super::run_and;
+use super::values::{rate, rate_or_none};
+use crate::report::Report;
+use crate::scenario::Broadcast;
+use crate::scenario::broadcast::{EchoesSender, Hub, Settings, complete};
+
+/// The most pairs of a publisher and a connection, each of which has an account.
+const MOST_PAIRS: u64 = 4_000_000;
+
+#[derive(Clone, Debug, Args)]
+pub(super) struct BroadcastFlags {
+    #[command(flatten)]
+    common: Common,
+    #[command(flatten)]
+    times: Times,
+    #[command(flatten)]
+    content: Content,
+    /// Connections that only receive
+    #[arg(short, long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    subscribers: u32,
+    /// Connections that publish, and receive what the others publish
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    publishers: u32,
+    /// Open at most so many connections per second
+    #[arg(long, value_name = "RATE", value_parser = rate)]
+    ramp: Option<f64>,
+    /// Messages per second of all publishers, on a schedule; 0 as fast as everyone gets them
+    #[arg(long, value_name = "MESSAGES", default_value = "0", value_parser = rate_or_none)]
+    rate: f64,
+    /// With --rate 0, messages of each publisher that not everyone has got yet
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1024))]
+    in_flight: u32,
+    /// Whether publishers get their own messages, too: yes, no, or auto to find out
+    #[arg(long, value_name = "WHETHER", default_value = "auto")]
+    echoes_sender: EchoesSender,
+}
+
+impl BroadcastFlags {
+    pub(super) fn run(
+        self,
+        settings: BTreeMap<String, String>,
+        stop: &AtomicBool,
+    ) -> Result<Report, String> {
+        self.content.tell_origin()?;
+        let connections = self.subscribers + self.publishers;
+        if u64::from(connections) * u64::from(self.publishers) > MOST_PAIRS {
+            return Err(format!(
+                "{} publishers are too many for {connections} connections",
+                self.publishers
+            ));
+        }
+        let mut plan = self.common.plan(connections)?;
+        plan.ramp = self.ramp;
+        self.times.apply(&mut plan);
+        self.content.apply(&mut plan);
+        let how = Settings {
+            publishers: self.publishers,
+            rate: (self.rate > 0.0).then_some(self.rate),
+            in_flight: self.in_flight,
+            echoes_sender: self.echoes_sender,
+        };
+        let hub = Arc::new(Hub::new(how, connections, plan.threads));
+        let make = |_| Broadcast::new(hub.clone());
+        let title = ("broadcast", settings);
+        run_and(&self.common, title, plan, make, stop, complete)
+    }
+}
