@@ -139,7 +139,7 @@ impl OutputFlags {
 /// interrupted before.
 fn is_empty(report: &Report) -> bool {
     let wants_messages = match report.scenario.as_str() {
-        "echo" | "rate" => true,
+        "broadcast" | "echo" | "rate" => true,
         "churn" => report.settings.get("messages").is_none_or(|n| n != "0"),
         _ => false,
     };

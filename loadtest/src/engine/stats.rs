@@ -144,7 +144,7 @@ impl Stats {
     /// Counts one echo against the time it was meant to be sent: whether that was in the measured
     /// part.
     #[inline]
-    pub(super) fn corrected(&mut self, intended: Nanos, now: Nanos) -> bool {
+    pub fn corrected(&mut self, intended: Nanos, now: Nanos) -> bool {
         let measured = self.measures(intended);
         if measured {
             let corrected = self.corrected.get_or_insert_with(histogram);
