@@ -9,7 +9,8 @@ import {
 import { Proxy, Server } from "./server.mjs";
 
 const PAGES = ["index", "echo", "questions", "chat", "canvas", "ticker"];
-const LOST = /WebSocket connection to .* failed/;
+// What a console may say once its server was killed. The page's icon may be under way then.
+const LOST = /WebSocket connection to .* failed|Failed to load resource: net::ERR_CONNECTION_/;
 
 let server;
 let browser;
