@@ -57,7 +57,7 @@ fn settle(live: &Live) {
         if messages != last.0 {
             last = (messages, Instant::now());
         }
-        last.1.elapsed() > Duration::from_millis(300)
+        last.1.elapsed() > Duration::from_secs(1)
     });
 }
 

@@ -48,18 +48,19 @@ pub(crate) fn processor_time(prefix: &str) -> Duration {
     Duration::from_millis(ticks * 10)
 }
 
-/// Checks that reactors and workers do nothing for a while.
+/// Checks that reactors and workers come to do nothing for a while. On a busy machine what was
+/// begun may take its time; a thread that spins never rests.
 #[track_caller]
 pub(crate) fn expect_rest() {
     let used = || processor_time("reactor-") + processor_time("worker-");
-    let before = used();
-    thread::sleep(Duration::from_millis(500));
-    let spent = used() - before;
-    eprintln!("at rest: {spent:?} of processor time in 500 ms");
-    assert!(
-        spent <= Duration::from_millis(50),
-        "a thread spins: {spent:?}"
-    );
+    let rested = (0..20).any(|_| {
+        let before = used();
+        thread::sleep(Duration::from_millis(500));
+        let spent = used() - before;
+        eprintln!("{spent:?} of processor time in 500 ms");
+        spent <= Duration::from_millis(50)
+    });
+    assert!(rested, "a thread spins");
 }
 
 /// A figure of `/proc/self/status`, in bytes or without unit.

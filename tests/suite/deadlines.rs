@@ -280,7 +280,7 @@ fn a_peer_that_never_reads_its_pongs() {
 fn a_slow_reader_is_not_stalled() {
     const MESSAGES: usize = 300;
     const LENGTH: usize = 100_000;
-    let server = Server::start(&["--write-timeout", "1500ms"]);
+    let server = Server::start(&["--write-timeout", "3s"]);
     let mut client = server.open("/echo");
     let mut sender = client.stream().try_clone().expect("a second handle");
     let writer = thread::spawn(move || {
@@ -293,7 +293,7 @@ fn a_slow_reader_is_not_stalled() {
         client.expect_binary(&[0xa5; LENGTH]);
         // The last part is what the buffers on the way hold; no need to dawdle over it.
         if i < MESSAGES * 2 / 3 {
-            thread::sleep(ms(15));
+            thread::sleep(ms(30));
         }
     }
     writer.join().expect("the writer");

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::client::{Client, FIN, TEXT};
+use crate::client::{Client, FIN, TEXT, close, close_parts};
 use crate::server::{Server, eventually};
 
 #[track_caller]
@@ -12,6 +12,20 @@ fn next(client: &mut Client) -> Value {
     let frame = client.next().expect("a message");
     assert_eq!(frame.first, FIN | TEXT, "a text message: {frame:?}");
     serde_json::from_slice(&frame.payload).expect("JSON")
+}
+
+/// The closing handshake, after prices that may have been on their way.
+#[track_caller]
+fn leave(mut client: Client) {
+    client.send(&close(1000, b""));
+    let frame = loop {
+        let frame = client.next().expect("a Close frame");
+        if frame.first != FIN | TEXT {
+            break frame;
+        }
+    };
+    assert_eq!(close_parts(&frame).0, Some(1000));
+    client.expect_eof();
 }
 
 #[test]
@@ -51,15 +65,15 @@ fn everybody_gets_the_same_prices_once_per_interval() {
     // The rest goes on when the one who began it leaves in whatever way.
     let [first, second, mut third] = clients;
     first.reset();
-    second.finish();
+    leave(second);
     next(&mut third);
     next(&mut third);
-    third.finish();
+    leave(third);
     eventually("nothing is published for nobody", || {
         !server.has_thread("ticker")
     });
     // And it begins anew.
     let mut client = server.open("/ticker");
     next(&mut client);
-    client.finish();
+    leave(client);
 }
