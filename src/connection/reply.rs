@@ -15,6 +15,9 @@ pub(crate) const OWNED_FROM: usize = 16 * 1024;
 /// less than the memory and a write in two parts.
 const APART_FROM: usize = 64 * 1024;
 
+/// A response to a handshake is seldom longer.
+const TYPICAL_HEAD: usize = 256;
+
 /// The bytes of a message, lent or given.
 pub(crate) enum Body<'a> {
     Borrowed(&'a [u8]),
@@ -274,7 +277,7 @@ impl Replies {
 
     /// Bytes that are not a frame: an HTTP response.
     pub(crate) fn raw(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
-        let mut bytes = Vec::new();
+        let mut bytes = Vec::with_capacity(TYPICAL_HEAD);
         write(&mut bytes);
         self.arena.extend_from_slice(&bytes);
     }

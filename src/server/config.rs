@@ -70,6 +70,10 @@ pub struct Limits {
     pub history: usize,
     /// Most bytes of them, frame headers included. Default: 256 KiB.
     pub history_bytes: usize,
+    /// Most bytes that all topics together remember, frame headers included. Over it, topics
+    /// without subscribers are forgotten, first the one that was not used for longest; if all have
+    /// subscribers, whichever is published to forgets its oldest publications. Default: 64 MiB.
+    pub history_total: usize,
     /// Most bytes of one topic that an event loop may have yet to take; over it, publishing fails
     /// with [`PublishError::Full`](crate::PublishError::Full). One message is always accepted.
     /// Default: 16 MiB.
@@ -128,6 +132,7 @@ impl Default for Limits {
             topics: 10_000,
             history: 100,
             history_bytes: 256 << 10,
+            history_total: 64 << 20,
             topic_log: 16 << 20,
         }
     }

@@ -274,6 +274,7 @@ pub(crate) fn hub(config: &Config) -> Arc<Memory> {
         topics: limits.topics,
         history: limits.history,
         history_bytes: limits.history_bytes,
+        history_total: limits.history_total,
         log: limits.topic_log,
     })
 }

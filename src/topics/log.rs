@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::ops::Range;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 
 use super::{Batch, Frame, Mailbox, Member, Offset, Publication, Since};
@@ -27,12 +28,21 @@ pub(super) struct Log {
     window: u64,
     /// The history, once somebody has asked for it.
     snapshot: Option<Arc<[Publication]>>,
-    /// Most publications in the history, and most bytes.
-    keep: (usize, usize),
+    keep: Keep,
+}
+
+/// How much is remembered.
+#[derive(Debug)]
+pub(super) struct Keep {
+    /// Publications in the history at most, and bytes of them.
+    pub(super) messages: usize,
+    pub(super) bytes: usize,
+    /// Bytes in the histories of all topics of a hub.
+    pub(super) total: Arc<AtomicUsize>,
 }
 
 impl Log {
-    pub(super) fn new(epoch: u64, keep: (usize, usize)) -> Self {
+    pub(super) fn new(epoch: u64, keep: Keep) -> Self {
         Self {
             epoch,
             next: 1,
@@ -88,6 +98,7 @@ impl Log {
 
     /// Appends a publication. `needed` is the oldest that some reader has not taken.
     pub(super) fn push(&mut self, frame: Frame, except: Option<Member<'_>>, needed: u64) -> Offset {
+        let before = self.remembered();
         self.total += frame.len() as u64;
         self.entries.push_back(Entry {
             frame,
@@ -96,14 +107,39 @@ impl Log {
         });
         self.next += 1;
         self.snapshot = None;
-        let (messages, bytes) = self.keep;
-        while self.next - self.window > messages as u64
-            || self.bytes_from(self.window) > bytes as u64
+        while self.next - self.window > self.keep.messages as u64
+            || self.remembered() > self.keep.bytes
         {
             self.window += 1;
         }
+        self.account(before);
         self.trim(needed);
         self.offset()
+    }
+
+    /// Bytes in the history.
+    fn remembered(&self) -> usize {
+        self.bytes_from(self.window) as usize
+    }
+
+    /// Accounts for a history that had `before` bytes.
+    fn account(&self, before: usize) {
+        let now = self.remembered();
+        if now != before {
+            let grown = now.wrapping_sub(before);
+            self.keep.total.fetch_add(grown, Ordering::Relaxed);
+        }
+    }
+
+    /// Forgets the oldest publications in the history, until that makes up for `bytes` or none is left.
+    pub(super) fn forget(&mut self, bytes: usize, needed: u64) {
+        let before = self.remembered();
+        while self.window < self.next && before - self.remembered() < bytes {
+            self.window += 1;
+        }
+        self.snapshot = None;
+        self.account(before);
+        self.trim(needed);
     }
 
     /// Forgets what is neither history nor needed by a reader.
@@ -184,5 +220,12 @@ impl Log {
         let snapshot: Arc<[Publication]> = (self.window..self.next).map(publication).collect();
         self.snapshot = Some(Arc::clone(&snapshot));
         snapshot
+    }
+}
+
+impl Drop for Log {
+    fn drop(&mut self) {
+        let remembered = self.remembered();
+        self.keep.total.fetch_sub(remembered, Ordering::Relaxed);
     }
 }

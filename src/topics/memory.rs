@@ -3,9 +3,10 @@
 use std::collections::HashMap;
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, Weak};
 
+use super::log::Keep;
 use super::{Frame, Hub, MAX_NAME, Member, Offset, PublishError, Since, SubscribeError, Topic};
 
 /// Of so many topics one is given up, when there is no room for another.
@@ -20,6 +21,8 @@ pub(crate) struct TopicLimits {
     pub(crate) history: usize,
     /// Bytes of them, frame headers included.
     pub(crate) history_bytes: usize,
+    /// Bytes in the histories of all topics.
+    pub(crate) history_total: usize,
     /// Bytes of a topic that a reactor may be behind by.
     pub(crate) log: usize,
 }
@@ -37,6 +40,10 @@ pub(crate) struct Memory {
     prefixes: RwLock<Vec<(String, usize)>>,
     topics: RwLock<HashMap<Arc<str>, Named>>,
     uses: AtomicU64,
+    /// Bytes in the histories of all topics.
+    remembered: Arc<AtomicUsize>,
+    /// Publications to go by before topics are looked through again for any to give up.
+    pause: AtomicUsize,
     me: Weak<Memory>,
 }
 
@@ -47,6 +54,8 @@ impl Memory {
             prefixes: RwLock::default(),
             topics: RwLock::default(),
             uses: AtomicU64::new(0),
+            remembered: Arc::default(),
+            pause: AtomicUsize::new(0),
             me: Weak::clone(me),
         })
     }
@@ -81,7 +90,7 @@ impl Memory {
             return Some(Arc::clone(&named.topic));
         }
         if topics.len() >= self.limits.topics {
-            give_up(&mut topics);
+            give_up(&mut topics, None);
         }
         if topics.len() >= self.limits.topics {
             return None;
@@ -91,7 +100,11 @@ impl Memory {
             Arc::clone(&name),
             self.me.clone(),
             RandomState::new().hash_one(now),
-            (self.history_of(&name), self.limits.history_bytes),
+            Keep {
+                messages: self.history_of(&name),
+                bytes: self.limits.history_bytes,
+                total: Arc::clone(&self.remembered),
+            },
             self.limits.log,
         ));
         let named = Named {
@@ -102,10 +115,41 @@ impl Memory {
         Some(topic)
     }
 
+    /// Bytes of histories over the limit.
+    fn excess(&self) -> usize {
+        let remembered = self.remembered.load(Ordering::Relaxed);
+        remembered.saturating_sub(self.limits.history_total)
+    }
+
+    /// Brings the histories back to their limit after a publication to `topic`: gives up others
+    /// that nobody subscribes to and, if that is not enough, makes this one forget. Finding none to
+    /// give up takes a look at all, and so comes only once in as many publications.
+    #[cold]
+    fn relieve(&self, topic: &Topic) {
+        let pause = self.pause.load(Ordering::Relaxed);
+        if pause > 0 {
+            self.pause.store(pause - 1, Ordering::Relaxed);
+        } else {
+            let mut topics = self.topics.write().unwrap_or_else(PoisonError::into_inner);
+            while self.excess() > 0 {
+                if give_up(&mut topics, Some(topic)) == 0 {
+                    self.pause.store(topics.len(), Ordering::Relaxed);
+                    break;
+                }
+            }
+        }
+        topic.forget(self.excess());
+    }
+
     /// The topic with this name.
     #[cfg(test)]
     pub(crate) fn topic_of(&self, name: &str) -> Arc<Topic> {
         self.topic(name).expect("room")
+    }
+
+    #[cfg(all(test, not(loom)))]
+    pub(super) fn remembered(&self) -> usize {
+        self.remembered.load(Ordering::Relaxed)
     }
 
     #[cfg(all(test, not(loom)))]
@@ -114,20 +158,26 @@ impl Memory {
     }
 }
 
-/// Forgets topics without subscribers, those first that have not been used for longest.
-fn give_up(topics: &mut HashMap<Arc<str>, Named>) {
-    let idle = topics.iter().filter(|(_, named)| named.topic.is_idle());
+/// Forgets topics without subscribers other than `except`, those first that have not been used for
+/// longest. Says how many.
+fn give_up(topics: &mut HashMap<Arc<str>, Named>, except: Option<&Topic>) -> usize {
+    let is_excepted = |topic: &Topic| except.is_some_and(|it| std::ptr::eq(it, topic));
+    let idle = topics
+        .iter()
+        .filter(|(_, named)| !is_excepted(&named.topic) && named.topic.is_idle());
     let used = |named: &Named| named.used.load(Ordering::Relaxed);
     let mut idle: Vec<(u64, Arc<str>)> = idle
         .map(|(name, named)| (used(named), Arc::clone(name)))
         .collect();
     idle.sort_unstable_by_key(|&(used, _)| used);
-    for (_, name) in idle.into_iter().take(1 + topics.len() / GIVE_UP) {
+    let before = topics.len();
+    for (_, name) in idle.into_iter().take(1 + before / GIVE_UP) {
         // Whoever has found it before may just be subscribing.
         if topics.get(&name).is_some_and(|it| it.topic.remove(true)) {
             topics.remove(&name);
         }
     }
+    before - topics.len()
 }
 
 fn is_name(name: &str) -> bool {
@@ -148,6 +198,9 @@ impl Hub for Memory {
             let topic = self.topic(topic).ok_or(PublishError::Topics)?;
             // A topic that was removed meanwhile is made anew.
             if let Some(published) = topic.publish(except, make) {
+                if self.excess() > 0 {
+                    self.relieve(&topic);
+                }
                 return published.map_err(|()| PublishError::Full);
             }
         }

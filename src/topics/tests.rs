@@ -25,6 +25,7 @@ fn limits() -> TopicLimits {
         topics: 4,
         history: 3,
         history_bytes: 1000,
+        history_total: 4000,
         log: 100,
     }
 }
@@ -139,6 +140,82 @@ fn a_history_keeps_to_its_bytes() {
     let (_, subscription) = Reader::new().join(&hub, "a", Since::History);
     assert_eq!(replayed(&subscription), [0u64; 0]);
     assert_eq!(subscription.offset().number, 4);
+}
+
+/// Bytes that topics remember, as they account for them, and as a replay shows them.
+fn remembered(hub: &Memory, topics: &[&str]) -> usize {
+    let of = |topic: &&str| {
+        let (_, subscription) = Reader::new().join(hub, topic, Since::History);
+        let replay = subscription.replay().iter();
+        replay.map(|it| it.frame().len()).sum::<usize>()
+    };
+    let sum = topics.iter().map(of).sum();
+    assert_eq!(hub.remembered(), sum);
+    sum
+}
+
+#[test]
+fn all_histories_together_keep_to_their_bytes() {
+    let hub = Memory::new(TopicLimits {
+        history_total: 30,
+        ..limits()
+    });
+    let reader = Reader::new();
+    reader.join(&hub, "a", Since::New);
+    // Two bytes of header, and eight of payload.
+    let publish = |topic| publish(&hub, topic, text("12345678")).unwrap();
+    let replay = |topic| replayed(&Reader::new().join(&hub, topic, Since::History).1);
+    publish("a");
+    let first = publish("b");
+    publish("c");
+    assert_eq!(hub.remembered(), 30);
+    // "b" is given up, because nobody subscribes to it and it has not been used for longest.
+    publish("c");
+    assert_eq!((hub.len(), hub.remembered()), (2, 30));
+    assert_eq!(replay("a"), [1]);
+    assert_eq!(replay("c"), [1, 2]);
+    let (_, subscription) = Reader::new().join(&hub, "b", Since::After(first));
+    assert!(!subscription.recovered() && subscription.replay().is_empty());
+    // All have subscribers now: the one that is published to forgets.
+    let offset = publish("b");
+    assert_eq!(replay("b"), [0u64; 0]);
+    for _ in 0..5 {
+        publish("c");
+    }
+    assert_eq!(replay("c"), [6, 7]);
+    assert_eq!(remembered(&hub, &["a", "b", "c"]), 30);
+    // Resuming stays whole or says that it is not.
+    let (_, subscription) = Reader::new().join(&hub, "b", Since::After(offset));
+    assert!(subscription.recovered() && subscription.replay().is_empty());
+    publish("b");
+    let (_, subscription) = Reader::new().join(&hub, "b", Since::After(offset));
+    assert!(!subscription.recovered() && subscription.replay().is_empty());
+}
+
+#[test]
+fn what_a_topic_remembered_is_given_back_when_it_is_forgotten() {
+    let hub = Memory::new(limits());
+    for at in 0..50 {
+        publish(&hub, &format!("{at}"), text("12345678")).unwrap();
+        assert_eq!(hub.remembered(), hub.len() * 10);
+    }
+}
+
+/// Who has yet to be sent a publication gets it, whatever is forgotten.
+#[test]
+fn what_is_forgotten_for_others_still_reaches_its_subscribers() {
+    let hub = Memory::new(TopicLimits {
+        history_total: 15,
+        ..limits()
+    });
+    let reader = Reader::new();
+    let (topic, _) = reader.join(&hub, "a", Since::New);
+    for payload in ["12345678", "23456789", "34567890"] {
+        number(&hub, "a", payload);
+    }
+    assert_eq!(hub.remembered(), 10);
+    assert_eq!(reader.take(&topic).2, ["12345678", "23456789", "34567890"]);
+    assert_eq!(remembered(&hub, &["a"]), 10);
 }
 
 #[test]

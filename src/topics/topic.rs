@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use super::log::Log;
+use super::log::{Keep, Log};
 use super::{Frame, Hub, Offset, Since, Subscription};
 use crate::transport::Token;
 
@@ -113,7 +113,7 @@ impl Topic {
         name: Arc<str>,
         hub: Weak<dyn Hub>,
         epoch: u64,
-        keep: (usize, usize),
+        keep: Keep,
         max_behind: usize,
     ) -> Self {
         Self {
@@ -274,6 +274,13 @@ impl Topic {
             hub.abandoned(self);
         }
         true
+    }
+
+    /// Forgets so many bytes of its history, the oldest first, as far as it has them.
+    pub(super) fn forget(&self, bytes: usize) {
+        let mut state = self.state();
+        let needed = state.needed();
+        state.log.forget(bytes, needed);
     }
 
     /// Whether nobody subscribes, as far as is known.

@@ -85,11 +85,18 @@ fn member(reader: &Reader, connection: u32) -> Member<'_> {
 }
 
 impl World {
-    fn new(keep: (usize, usize)) -> Self {
+    /// One topic, to which a limit for all means the same as one for each.
+    fn new(keep: (usize, usize), in_all: bool) -> Self {
+        let (each, total) = if in_all {
+            (usize::MAX, keep.1)
+        } else {
+            (keep.1, usize::MAX)
+        };
         let hub = Memory::new(TopicLimits {
             topics: 1,
             history: keep.0,
-            history_bytes: keep.1,
+            history_bytes: each,
+            history_total: total,
             log: usize::MAX,
         });
         let topic = hub.topic_of("a");
@@ -245,9 +252,10 @@ proptest! {
     #[test]
     fn everybody_gets_what_was_published_while_subscribed(
         keep in (0..6usize, 0..300usize),
+        in_all in any::<bool>(),
         steps in vec(step(), 0..200),
     ) {
-        let mut world = World::new(keep);
+        let mut world = World::new(keep, in_all);
         for step in steps {
             match step {
                 Step::Publish(len, except) => {

@@ -6,7 +6,8 @@ use std::os::fd::OwnedFd;
 
 use rustix::buffer::spare_capacity;
 use rustix::event::epoll::EventFlags;
-use rustix::io::{Errno, read, write};
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, SendFlags, recv, send};
 
 use crate::frames::{self, Answer};
 use crate::handshake;
@@ -151,9 +152,9 @@ impl Connection {
 
     #[inline]
     fn read_into_scratch(&mut self, buffers: &mut Buffers) -> Result<Drained, End> {
-        let count = match read(&self.socket, &mut buffers.scratch[..]) {
-            Ok(0) => return Err(End),
-            Ok(count) => count,
+        let count = match recv(&self.socket, &mut buffers.scratch[..], RecvFlags::empty()) {
+            Ok((_, 0)) => return Err(End),
+            Ok((_, count)) => count,
             Err(Errno::AGAIN) => return Ok(Drained::Surely),
             Err(error) => return Err(error.into()),
         };
@@ -204,9 +205,10 @@ impl Connection {
             buffers.give_back(held.input);
             return Ok(Drained::No);
         }
-        let count = match read(&self.socket, spare_capacity(&mut held.input)) {
-            Ok(0) => return Err(End),
-            Ok(count) => count,
+        let spare = spare_capacity(&mut held.input);
+        let count = match recv(&self.socket, spare, RecvFlags::empty()) {
+            Ok((_, 0)) => return Err(End),
+            Ok((_, count)) => count,
             Err(Errno::AGAIN) => {
                 self.held = Some(held);
                 return Ok(Drained::Surely);
@@ -348,7 +350,7 @@ struct Kept {
 
 #[inline]
 fn write_some(socket: &OwnedFd, bytes: &[u8]) -> Result<usize, End> {
-    match write(socket, bytes) {
+    match send(socket, bytes, SendFlags::NOSIGNAL) {
         Ok(count) => Ok(count),
         Err(Errno::AGAIN) => Ok(0),
         Err(_) => Err(End),
