@@ -1,7 +1,7 @@
 //! Chat rooms, one for each path below `/rooms/`, and a page to try them.
 //!
 //! ```sh
-//! cargo run --example chat
+//! cargo run --example chat   # or -- HOST:PORT
 //! ```
 //!
 //! Then open <http://localhost:9998/> in two windows.
@@ -70,7 +70,9 @@ const PAGE: &str = r#"<!doctype html>
 "#;
 
 fn main() -> sockeye::Result<()> {
-    Server::bind("localhost:9998")?
+    let address = std::env::args().nth(1);
+    let address = address.as_deref().unwrap_or("localhost:9998");
+    Server::bind(address)?
         .route("/rooms/*", Guest::enter)
         // Remember less of each room than the default of 100 messages.
         .history("rooms/", 20)

@@ -1,7 +1,7 @@
 //! The least that is a server: every message goes back to whom it came from.
 //!
 //! ```sh
-//! cargo run --example echo
+//! cargo run --example echo   # or -- HOST:PORT
 //! ```
 //!
 //! In a browser's console:
@@ -24,7 +24,7 @@ impl Handler for Echo {
 }
 
 fn main() -> sockeye::Result<()> {
-    Server::bind("localhost:9998")?
-        .route("/echo", |_request| Echo)
-        .run()
+    let address = std::env::args().nth(1);
+    let address = address.as_deref().unwrap_or("localhost:9998");
+    Server::bind(address)?.route("/echo", |_request| Echo).run()
 }

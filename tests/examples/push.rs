@@ -1,7 +1,7 @@
 //! Messages from other threads: to everybody who listens, and to a single connection.
 //!
 //! ```sh
-//! cargo run --example push
+//! cargo run --example push   # or -- HOST:PORT
 //! ```
 //!
 //! A line that is typed here reaches everybody connected to `ws://localhost:9998/news`. Who sends
@@ -81,9 +81,11 @@ fn remind(asked: &Receiver<Reminder>) {
 }
 
 fn main() -> sockeye::Result<()> {
+    let address = std::env::args().nth(1);
+    let address = address.as_deref().unwrap_or("localhost:9998");
     let (reminders, asked) = mpsc::sync_channel(REMINDERS);
     thread::spawn(move || remind(&asked));
-    let running = Server::bind("localhost:9998")?
+    let running = Server::bind(address)?
         .route("/news", move |_request| Listener {
             reminders: reminders.clone(),
         })

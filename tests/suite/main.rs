@@ -11,6 +11,7 @@ mod client;
 mod close;
 mod deadlines;
 mod echo;
+mod examples;
 mod handshake;
 mod pages;
 mod patience;

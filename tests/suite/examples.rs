@@ -1,0 +1,145 @@
+//! The examples, started and used as their first lines say.
+
+use std::io::Write;
+use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::Once;
+use std::time::Instant;
+
+use crate::client::{Client, binary, request, text};
+use crate::patience::{PATIENCE, eventually};
+
+/// The folder with the examples, which `cargo test --test suite` alone does not build.
+fn folder() -> PathBuf {
+    static BUILT: Once = Once::new();
+    let executable = std::env::current_exe().expect("the name of this executable");
+    let profile = executable.ancestors().nth(2).expect("target/PROFILE/deps");
+    let target = profile.parent().expect("target");
+    BUILT.call_once(|| {
+        let mut cargo = Command::new(env!("CARGO"));
+        cargo
+            .args(["build", "--quiet", "--package", "sockeye", "--examples"])
+            .arg("--target-dir")
+            .arg(target)
+            .stdin(Stdio::null());
+        if profile.ends_with("release") {
+            cargo.arg("--release");
+        }
+        assert!(cargo.status().expect("start cargo").success());
+    });
+    profile.join("examples")
+}
+
+struct Example {
+    child: Child,
+    address: SocketAddr,
+}
+
+impl Example {
+    /// Starts an example on a port of its own, and waits until it listens.
+    fn start(name: &str) -> Self {
+        let folder = folder();
+        let free = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let address = free.local_addr().expect("its address");
+        drop(free);
+        let child = Command::new(folder.join(name))
+            .arg(address.to_string())
+            .stdin(Stdio::piped())
+            .spawn()
+            .expect("start the example");
+        let mut example = Self { child, address };
+        let start = Instant::now();
+        eventually("the example listens", || {
+            let ended = example.child.try_wait().expect("its state");
+            assert!(ended.is_none(), "{name} ended: {ended:?}");
+            assert!(start.elapsed() < PATIENCE);
+            Client::try_connect(address).is_ok()
+        });
+        example
+    }
+
+    #[track_caller]
+    fn open(&self, path: &str) -> Client {
+        Client::open(self.address, path)
+    }
+}
+
+impl Drop for Example {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn echo() {
+    let example = Example::start("echo");
+    let mut client = example.open("/echo");
+    client.echo("hello");
+    client.send(&binary(&[0, 255]));
+    client.expect_binary(&[0, 255]);
+    client.finish();
+}
+
+#[test]
+fn chat() {
+    let example = Example::start("chat");
+    let mut ann = example.open("/rooms/lobby");
+    let mut eve = example.open("/rooms/attic");
+    for at in 0..25 {
+        ann.send(&text(&at.to_string()));
+        ann.expect_text(&at.to_string());
+    }
+    // A room remembers twenty.
+    let mut ben = example.open("/rooms/lobby");
+    for at in 5..25 {
+        ben.expect_text(&at.to_string());
+    }
+    ben.send(&text("<b>hello</b>"));
+    for guest in [&mut ann, &mut ben] {
+        guest.expect_text("<b>hello</b>");
+    }
+    eve.send(&text("alone"));
+    eve.expect_text("alone");
+    ben.send(&binary(b"?"));
+    ben.expect_close(1003);
+    ann.finish();
+
+    let mut long = Client::connect(example.address);
+    long.send(request(&format!("/rooms/{}", "x".repeat(41))).as_bytes());
+    assert_eq!(long.response().status, 400);
+    let mut page = Client::connect(example.address);
+    page.send(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    let response = page.response();
+    assert_eq!(response.status, 200);
+    let kind = response.header("Content-Type");
+    assert_eq!(kind, Some("text/html; charset=utf-8"));
+    let body = String::from_utf8(page.rest()).expect("UTF-8");
+    assert!(body.contains("/rooms/lobby"), "{body}");
+}
+
+#[test]
+fn push() {
+    let mut example = Example::start("push");
+    let mut listeners = [(); 3].map(|()| example.open("/news"));
+    // Each is subscribed once it is answered.
+    for listener in &mut listeners {
+        listener.send(&text("soon"));
+        listener.expect_text("send a number of seconds, at most 3600");
+    }
+    let stdin = example.child.stdin.as_mut().expect("a pipe");
+    stdin.write_all(b"it rains\nit pours\n").expect("write");
+    for listener in &mut listeners {
+        listener.expect_text("it rains");
+        listener.expect_text("it pours");
+    }
+    let [mut first, second, third] = listeners;
+    let start = Instant::now();
+    first.send(&text("1"));
+    first.expect_text("it is time");
+    assert!(start.elapsed().as_millis() >= 990);
+    // Nobody else is reminded.
+    second.finish();
+    third.finish();
+}
