@@ -26,6 +26,8 @@ const BATCH_BYTES: usize = 256 * 1024;
 const WRITES: usize = 1024;
 /// Bytes for all topics in one turn.
 const BYTES: usize = 16 << 20;
+/// A publication that waits for a subscriber weighs at least what it takes to keep track of it.
+const LEAST: usize = size_of::<Frame>();
 /// Writes for one topic before the next one has its turn.
 const QUANTUM: usize = 256;
 
@@ -232,6 +234,7 @@ impl<S: Sys, D: Handoff> Reactor<S, D> {
         self.fanout.batch = batch;
         self.hold_back(key);
         let local = &mut self.fanout.locals[key];
+        budget.spend(local.gated.len(), 0);
         local.bytes = local.batch.frames.iter().map(Frame::len).sum();
         local.members.rewind();
     }
@@ -282,7 +285,7 @@ impl<S: Sys, D: Handoff> Reactor<S, D> {
                 continue;
             }
             for frame in batch.frames_for(token) {
-                gated.bytes += frame.len();
+                gated.bytes += frame.len().max(LEAST);
                 gated.held.push(frame.clone());
             }
             let is_one = gated.held.len() <= 1;

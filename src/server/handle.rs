@@ -222,13 +222,15 @@ impl ServerHandle {
     ///
     /// ```
     /// use sockeye::testing::{self, Received};
-    /// use sockeye::{Handler, Message, Peer, Since};
+    /// use sockeye::{CloseCode, Handler, Message, Peer, Since};
     ///
     /// struct Listener;
     ///
     /// impl Handler for Listener {
     ///     fn on_open(&mut self, peer: &mut Peer<'_>) {
-    ///         peer.subscribe("news", Since::New).expect("a topic");
+    ///         if let Err(error) = peer.subscribe("news", Since::New) {
+    ///             peer.close(CloseCode::TRY_AGAIN_LATER, &error.to_string());
+    ///         }
     ///     }
     ///
     ///     fn on_message(&mut self, _: &mut Peer<'_>, _: Message<'_>) {}
@@ -275,7 +277,7 @@ impl ServerHandle {
             connections: worker.load.load(Ordering::Relaxed),
             busy_for: Duration::from_millis(worker.activity.busy_for()),
         });
-        ServerStats::new(reactors, workers.collect())
+        ServerStats::new(reactors, workers.collect(), self.links.hub.held())
     }
 }
 

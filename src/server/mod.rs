@@ -21,7 +21,7 @@ use crate::connection::{MAX_TICKS, Settings, ticks};
 use crate::http::{Page, PageSource};
 use crate::protocol::{DecoderSettings, Role};
 use crate::reactor::{BATCHES, Inbox, Population, Shell, Stats};
-use crate::topics::{Memory, TopicLimits};
+use crate::topics::{Memory, TopicLimits, is_topic_name};
 use crate::transport;
 
 pub use config::{Config, Limits, Timeouts};
@@ -171,18 +171,22 @@ impl Server {
     /// [`Request::tail`] says what. Routes without a star come first, then those with the longer path.
     ///
     /// ```no_run
-    /// use sockeye::{Handler, Message, Peer, Server, Since};
+    /// use sockeye::{CloseCode, Handler, Message, Peer, Server, Since};
     ///
     /// /// A room that has the name of its path.
     /// struct Room(String);
     ///
     /// impl Handler for Room {
     ///     fn on_open(&mut self, peer: &mut Peer<'_>) {
-    ///         peer.subscribe(&self.0, Since::History).expect("a room");
+    ///         if let Err(error) = peer.subscribe(&self.0, Since::History) {
+    ///             peer.close(CloseCode::TRY_AGAIN_LATER, &error.to_string());
+    ///         }
     ///     }
     ///
     ///     fn on_message(&mut self, peer: &mut Peer<'_>, message: Message<'_>) {
-    ///         peer.publish(&self.0, message).expect("not too much at once");
+    ///         if let Err(error) = peer.publish(&self.0, message) {
+    ///             peer.close(CloseCode::TRY_AGAIN_LATER, &error.to_string());
+    ///         }
     ///     }
     /// }
     ///
@@ -212,6 +216,19 @@ impl Server {
     #[must_use]
     pub fn history(self, prefix: impl Into<String>, publications: usize) -> Self {
         self.hub.set_history(prefix.into(), publications);
+        self
+    }
+
+    /// Makes a topic that is there for good, however long nobody uses it, and however many others there
+    /// are. Others come into being when they are first used, and have to make room again. It counts
+    /// as one of [`Limits::topics`]. What it remembers is said before, by [`history`](Self::history).
+    ///
+    /// # Panics
+    /// If the name is empty or longer than 255 bytes.
+    #[must_use]
+    pub fn topic(self, name: &str) -> Self {
+        assert!(is_topic_name(name), "no name of a topic: {name:?}");
+        self.hub.keep(name);
         self
     }
 

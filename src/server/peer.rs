@@ -125,17 +125,21 @@ impl<'a> Peer<'a> {
     ///
     /// ```
     /// use sockeye::testing::{self, Received};
-    /// use sockeye::{Handler, Message, Peer, Since};
+    /// use sockeye::{CloseCode, Handler, Message, Peer, Since};
     ///
     /// struct Room;
     ///
     /// impl Handler for Room {
     ///     fn on_open(&mut self, peer: &mut Peer<'_>) {
-    ///         peer.subscribe("room", Since::History).expect("a room");
+    ///         if let Err(error) = peer.subscribe("room", Since::History) {
+    ///             peer.close(CloseCode::TRY_AGAIN_LATER, &error.to_string());
+    ///         }
     ///     }
     ///
     ///     fn on_message(&mut self, peer: &mut Peer<'_>, message: Message<'_>) {
-    ///         peer.publish("room", message).expect("not too much at once");
+    ///         if let Err(error) = peer.publish("room", message) {
+    ///             peer.close(CloseCode::TRY_AGAIN_LATER, &error.to_string());
+    ///         }
     ///     }
     /// }
     ///
@@ -201,19 +205,23 @@ impl<'a> Peer<'a> {
     ///
     /// ```
     /// use sockeye::testing::{self, Received};
-    /// use sockeye::{Handler, Message, Peer, Since};
+    /// use sockeye::{CloseCode, Handler, Message, Peer, Since};
     ///
     /// struct Room;
     ///
     /// impl Handler for Room {
     ///     fn on_open(&mut self, peer: &mut Peer<'_>) {
-    ///         peer.subscribe("room", Since::New).expect("a room");
+    ///         if let Err(error) = peer.subscribe("room", Since::New) {
+    ///             peer.close(CloseCode::TRY_AGAIN_LATER, &error.to_string());
+    ///         }
     ///     }
     ///
     ///     fn on_message(&mut self, peer: &mut Peer<'_>, message: Message<'_>) {
     ///         let said = message.as_text().unwrap_or("something");
     ///         let publish = peer.publish_with("room", |offset| format!("{}. {said}", offset.number));
-    ///         publish.expect("not too much at once");
+    ///         if let Err(error) = publish {
+    ///             peer.close(CloseCode::TRY_AGAIN_LATER, &error.to_string());
+    ///         }
     ///     }
     /// }
     ///

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::reactor::Stats;
+use crate::topics::Held;
 
 /// Figures of a running server, summed over its reactors.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -20,6 +21,10 @@ pub struct ServerStats {
     /// Bytes of memory held for connections beyond their fixed cost: partial messages, unsent
     /// output, unfinished requests.
     pub memory: u64,
+    /// Topics at the moment, those included that nobody subscribes to but that remember something.
+    pub topics: u64,
+    /// Bytes that they remember; see [`Limits::history_total`](crate::Limits::history_total).
+    pub history: u64,
     /// The workers, in the order of their numbers; empty if handlers run on the reactors.
     pub workers: Vec<WorkerStats>,
 }
@@ -39,9 +44,12 @@ impl ServerStats {
     pub(super) fn new<'a>(
         reactors: impl Iterator<Item = &'a Stats>,
         workers: Vec<WorkerStats>,
+        held: Held,
     ) -> Self {
         let load = |field: &AtomicU64| field.load(Ordering::Relaxed);
         let sum = Self {
+            topics: held.topics as u64,
+            history: held.history as u64,
             workers,
             ..Self::default()
         };
@@ -51,7 +59,7 @@ impl ServerStats {
             messages: sum.messages + load(&stats.messages),
             deliveries: sum.deliveries + load(&stats.deliveries),
             memory: sum.memory + load(&stats.memory),
-            workers: sum.workers,
+            ..sum
         })
     }
 }

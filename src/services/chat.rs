@@ -9,7 +9,9 @@ use crate::protocol::CloseCode;
 use crate::{Handler, Message, Offset, Peer, Request, Since, Subscription};
 
 /// The topic of the room.
-const TOPIC: &str = "/chat";
+pub(super) const TOPIC: &str = "/chat";
+/// What may be said at once, in bytes. As JSON it may take six times as much.
+const MAX_SAID: usize = 16 * 1024;
 
 /// What a publication of the room is made of, besides what was said and its offset.
 const BEFORE: &str = r#"{"messages":["#;
@@ -52,6 +54,10 @@ impl Handler for Chat {
         };
         if said.is_empty() {
             return;
+        }
+        if said.len() > MAX_SAID {
+            let reason = format!("at most {MAX_SAID} bytes are said at once");
+            return peer.close(CloseCode::MESSAGE_TOO_BIG, &reason);
         }
         let said = serde_json::to_string(said).expect("text is JSON");
         if let Err(error) = peer.publish_with(TOPIC, |offset| encode(&[&said], offset, None)) {
@@ -224,6 +230,26 @@ mod tests {
             matches!(&close, Some(Received::Close(Some(it), _)) if *it == code),
             "{close:?}"
         );
+    }
+
+    #[test]
+    fn what_is_too_long_closes_and_costs_nobody_the_history() {
+        let mut ann = room().connect().unwrap();
+        expect(&mut ann, &[]);
+        ann.send("hello");
+        expect(&mut ann, &["hello"]);
+        // As long in JSON as it gets.
+        let longest = "\u{1}".repeat(MAX_SAID);
+        ann.send(&*longest);
+        expect(&mut ann, &[&longest]);
+        ann.send("x".repeat(MAX_SAID + 1));
+        match ann.receive() {
+            Some(Received::Close(Some(CloseCode::MESSAGE_TOO_BIG), reason)) => {
+                assert_eq!(reason, "at most 16384 bytes are said at once");
+            }
+            other => panic!("{other:?}"),
+        }
+        expect(&mut join(&ann), &["hello", &longest]);
     }
 
     #[test]

@@ -23,6 +23,8 @@ pub fn install(server: Server) -> Server {
     let ticker = ticker::Ticker::new(server.handle(), ticker::INTERVAL);
     server
         .history(ticker::TOPIC, 0)
+        .topic(ticker::TOPIC)
+        .topic(chat::TOPIC)
         .history(relay::TOPICS, 0)
         .route("/echo", |request| first_offered(request, echo::Echo))
         .route("/close", |request| {

@@ -42,6 +42,9 @@ pub enum SubscribeError {
     /// This connection has as many topics as
     /// [`Limits::subscriptions`](crate::Limits::subscriptions) allows.
     Subscriptions,
+    /// The connection's event loop has yet to carry out 65,536 earlier changes of who is subscribed
+    /// to this topic. Try again later.
+    Full,
     /// The connection is closing.
     Closing,
 }
@@ -52,6 +55,7 @@ impl fmt::Display for SubscribeError {
             SubscribeError::Name => write!(f, "a topic's name has 1 to {MAX_NAME} bytes"),
             SubscribeError::Topics => f.write_str("there are too many topics"),
             SubscribeError::Subscriptions => f.write_str("this connection has too many topics"),
+            SubscribeError::Full => f.write_str("too many come and go on this topic"),
             SubscribeError::Closing => f.write_str("the connection is closing"),
         }
     }

@@ -7,7 +7,9 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, Weak};
 
 use super::log::Keep;
-use super::{Frame, Hub, MAX_NAME, Member, Offset, PublishError, Since, SubscribeError, Topic};
+use super::{
+    Frame, Held, Hub, MAX_NAME, Member, Offset, PublishError, Since, SubscribeError, Topic,
+};
 
 /// Of so many topics one is given up, when there is no room for another.
 const GIVE_UP: usize = 16;
@@ -31,19 +33,46 @@ struct Named {
     topic: Arc<Topic>,
     /// When it was last used, by the count of uses.
     used: AtomicU64,
+    /// It is never given up.
+    kept: bool,
 }
+
+/// After a search that found nothing, which takes a look at every topic: so many times it is not
+/// tried again, unless there is something new to find.
+#[derive(Default)]
+struct Pause(AtomicUsize);
+
+impl Pause {
+    fn begin(&self, times: usize) {
+        self.0.store(times, Ordering::Relaxed);
+    }
+
+    fn end(&self) {
+        self.begin(0);
+    }
+
+    /// Whether to do without, this time.
+    fn is_on(&self) -> bool {
+        let less = |times: usize| times.checked_sub(1);
+        let order = Ordering::Relaxed;
+        self.0.fetch_update(order, order, less).is_ok()
+    }
+}
+
+type Topics = HashMap<Arc<str>, Named>;
 
 /// All topics of one server, in memory.
 pub(crate) struct Memory {
     limits: TopicLimits,
     /// Publications in the history of topics whose names begin so; the longest match counts.
     prefixes: RwLock<Vec<(String, usize)>>,
-    topics: RwLock<HashMap<Arc<str>, Named>>,
+    topics: RwLock<Topics>,
     uses: AtomicU64,
     /// Bytes in the histories of all topics.
     remembered: Arc<AtomicUsize>,
-    /// Publications to go by before topics are looked through again for any to give up.
-    pause: AtomicUsize,
+    /// In looking for topics to give up for another, and for the histories of others.
+    no_room: Pause,
+    no_relief: Pause,
     me: Weak<Memory>,
 }
 
@@ -55,7 +84,8 @@ impl Memory {
             topics: RwLock::default(),
             uses: AtomicU64::new(0),
             remembered: Arc::default(),
-            pause: AtomicUsize::new(0),
+            no_room: Pause::default(),
+            no_relief: Pause::default(),
             me: Weak::clone(me),
         })
     }
@@ -76,25 +106,47 @@ impl Memory {
         longest.map_or(self.limits.history, |&(_, messages)| messages)
     }
 
+    /// Makes a topic that is there for good.
+    pub(crate) fn keep(&self, name: &str) {
+        let mut topics = self.topics.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(named) = topics.get_mut(name) {
+            named.kept = true;
+            return;
+        }
+        self.insert(&mut topics, name, true);
+    }
+
     /// The topic with this name, which may have to be made; `None` if there is no room.
     fn topic(&self, name: &str) -> Option<Arc<Topic>> {
-        let now = self.uses.fetch_add(1, Ordering::Relaxed);
         let topics = self.topics.read().unwrap_or_else(PoisonError::into_inner);
-        if let Some(named) = topics.get(name) {
-            named.used.store(now, Ordering::Relaxed);
-            return Some(Arc::clone(&named.topic));
+        if let Some(topic) = self.known(&topics, name) {
+            return Some(topic);
         }
+        let is_full = topics.len() >= self.limits.topics;
         drop(topics);
-        let mut topics = self.topics.write().unwrap_or_else(PoisonError::into_inner);
-        if let Some(named) = topics.get(name) {
-            return Some(Arc::clone(&named.topic));
-        }
-        if topics.len() >= self.limits.topics {
-            give_up(&mut topics, None);
-        }
-        if topics.len() >= self.limits.topics {
+        if is_full && self.no_room.is_on() {
             return None;
         }
+        let mut topics = self.topics.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(topic) = self.known(&topics, name) {
+            return Some(topic);
+        }
+        if topics.len() >= self.limits.topics && give_up(&mut topics, None) == 0 {
+            self.no_room.begin(topics.len());
+            return None;
+        }
+        Some(self.insert(&mut topics, name, false))
+    }
+
+    fn known(&self, topics: &Topics, name: &str) -> Option<Arc<Topic>> {
+        let named = topics.get(name)?;
+        let now = self.uses.fetch_add(1, Ordering::Relaxed);
+        named.used.store(now, Ordering::Relaxed);
+        Some(Arc::clone(&named.topic))
+    }
+
+    fn insert(&self, topics: &mut Topics, name: &str, kept: bool) -> Arc<Topic> {
+        let now = self.uses.fetch_add(1, Ordering::Relaxed);
         let name: Arc<str> = name.into();
         let topic = Arc::new(Topic::new(
             Arc::clone(&name),
@@ -110,9 +162,17 @@ impl Memory {
         let named = Named {
             topic: Arc::clone(&topic),
             used: AtomicU64::new(now),
+            kept,
         };
         topics.insert(name, named);
-        Some(topic)
+        self.found();
+        topic
+    }
+
+    /// There is one more topic without subscribers.
+    fn found(&self) {
+        self.no_room.end();
+        self.no_relief.end();
     }
 
     /// Bytes of histories over the limit.
@@ -122,18 +182,14 @@ impl Memory {
     }
 
     /// Brings the histories back to their limit after a publication to `topic`: gives up others
-    /// that nobody subscribes to and, if that is not enough, makes this one forget. Finding none to
-    /// give up takes a look at all, and so comes only once in as many publications.
+    /// that nobody subscribes to and, if that is not enough, makes this one forget.
     #[cold]
     fn relieve(&self, topic: &Topic) {
-        let pause = self.pause.load(Ordering::Relaxed);
-        if pause > 0 {
-            self.pause.store(pause - 1, Ordering::Relaxed);
-        } else {
+        if !self.no_relief.is_on() {
             let mut topics = self.topics.write().unwrap_or_else(PoisonError::into_inner);
             while self.excess() > 0 {
                 if give_up(&mut topics, Some(topic)) == 0 {
-                    self.pause.store(topics.len(), Ordering::Relaxed);
+                    self.no_relief.begin(topics.len());
                     break;
                 }
             }
@@ -146,28 +202,18 @@ impl Memory {
     pub(crate) fn topic_of(&self, name: &str) -> Arc<Topic> {
         self.topic(name).expect("room")
     }
-
-    #[cfg(all(test, not(loom)))]
-    pub(super) fn remembered(&self) -> usize {
-        self.remembered.load(Ordering::Relaxed)
-    }
-
-    #[cfg(all(test, not(loom)))]
-    pub(super) fn len(&self) -> usize {
-        self.topics.read().unwrap().len()
-    }
 }
 
 /// Forgets topics without subscribers other than `except`, those first that have not been used for
 /// longest. Says how many.
-fn give_up(topics: &mut HashMap<Arc<str>, Named>, except: Option<&Topic>) -> usize {
+fn give_up(topics: &mut Topics, except: Option<&Topic>) -> usize {
     let is_excepted = |topic: &Topic| except.is_some_and(|it| std::ptr::eq(it, topic));
-    let idle = topics
+    let is_idle =
+        |named: &Named| !named.kept && !is_excepted(&named.topic) && named.topic.is_idle();
+    let mut idle: Vec<(u64, Arc<str>)> = topics
         .iter()
-        .filter(|(_, named)| !is_excepted(&named.topic) && named.topic.is_idle());
-    let used = |named: &Named| named.used.load(Ordering::Relaxed);
-    let mut idle: Vec<(u64, Arc<str>)> = idle
-        .map(|(name, named)| (used(named), Arc::clone(name)))
+        .filter(|(_, named)| is_idle(named))
+        .map(|(name, named)| (named.used.load(Ordering::Relaxed), Arc::clone(name)))
         .collect();
     idle.sort_unstable_by_key(|&(used, _)| used);
     let before = topics.len();
@@ -180,7 +226,7 @@ fn give_up(topics: &mut HashMap<Arc<str>, Named>, except: Option<&Topic>) -> usi
     before - topics.len()
 }
 
-fn is_name(name: &str) -> bool {
+pub(crate) fn is_topic_name(name: &str) -> bool {
     (1..=MAX_NAME).contains(&name.len())
 }
 
@@ -191,7 +237,7 @@ impl Hub for Memory {
         except: Option<Member<'_>>,
         make: &mut dyn FnMut(Offset) -> Frame,
     ) -> Result<Offset, PublishError> {
-        if !is_name(topic) {
+        if !is_topic_name(topic) {
             return Err(PublishError::Name);
         }
         loop {
@@ -212,21 +258,32 @@ impl Hub for Memory {
         since: Since,
         member: Member<'_>,
     ) -> Result<(Arc<Topic>, u32), SubscribeError> {
-        if !is_name(topic) {
+        if !is_topic_name(topic) {
             return Err(SubscribeError::Name);
         }
         loop {
             let topic = self.topic(topic).ok_or(SubscribeError::Topics)?;
-            if let Some(ticket) = topic.join(since, member) {
+            if let Some(joined) = topic.join(since, member) {
+                let ticket = joined.map_err(|()| SubscribeError::Full)?;
                 return Ok((topic, ticket));
             }
         }
     }
 
+    fn held(&self) -> Held {
+        let topics = self.topics.read().unwrap_or_else(PoisonError::into_inner);
+        Held {
+            topics: topics.len(),
+            history: self.remembered.load(Ordering::Relaxed),
+        }
+    }
+
     fn abandoned(&self, topic: &Topic) {
         let mut topics = self.topics.write().unwrap_or_else(PoisonError::into_inner);
+        self.found();
         let known = topics.get(topic.name());
-        if known.is_some_and(|named| std::ptr::eq(&*named.topic, topic)) && topic.remove(false) {
+        let is_known = known.is_some_and(|it| std::ptr::eq(&*it.topic, topic) && !it.kept);
+        if is_known && topic.remove(false) {
             topics.remove(topic.name());
         }
     }

@@ -20,13 +20,21 @@ mod topic;
 use std::sync::Arc;
 
 pub use error::{PublishError, SubscribeError};
-pub(crate) use memory::{Memory, TopicLimits};
+pub(crate) use memory::{Memory, TopicLimits, is_topic_name};
 pub(crate) use publication::Frame;
 pub use publication::{Offset, ParseOffsetError, Publication, Since, Subscription};
 pub(crate) use topic::{Batch, Change, Mailbox, Member, Topic};
 
 /// Longest name of a topic, in bytes.
 pub(crate) const MAX_NAME: usize = 255;
+
+/// What topics take of this process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Held {
+    pub(crate) topics: usize,
+    /// Bytes of their histories.
+    pub(crate) history: usize,
+}
 
 /// Who decides the order of a topic's publications and remembers them. Handlers learn of the
 /// outcome of [`subscribe`](Self::subscribe) later, by an event, so a hub may ask other machines
@@ -47,6 +55,8 @@ pub(crate) trait Hub: Send + Sync {
         since: Since,
         member: Member<'_>,
     ) -> Result<(Arc<Topic>, u32), SubscribeError>;
-    /// Nobody subscribes to the topic any more.
+    /// What is held here at the moment.
+    fn held(&self) -> Held;
+    /// Nobody subscribes to the topic any more; it may still have a history.
     fn abandoned(&self, topic: &Topic);
 }

@@ -150,7 +150,7 @@ fn remembered(hub: &Memory, topics: &[&str]) -> usize {
         replay.map(|it| it.frame().len()).sum::<usize>()
     };
     let sum = topics.iter().map(of).sum();
-    assert_eq!(hub.remembered(), sum);
+    assert_eq!(hub.held().history, sum);
     sum
 }
 
@@ -168,10 +168,10 @@ fn all_histories_together_keep_to_their_bytes() {
     publish("a");
     let first = publish("b");
     publish("c");
-    assert_eq!(hub.remembered(), 30);
+    assert_eq!(hub.held().history, 30);
     // "b" is given up, because nobody subscribes to it and it has not been used for longest.
     publish("c");
-    assert_eq!((hub.len(), hub.remembered()), (2, 30));
+    assert_eq!((hub.held().topics, hub.held().history), (2, 30));
     assert_eq!(replay("a"), [1]);
     assert_eq!(replay("c"), [1, 2]);
     let (_, subscription) = Reader::new().join(&hub, "b", Since::After(first));
@@ -197,7 +197,7 @@ fn what_a_topic_remembered_is_given_back_when_it_is_forgotten() {
     let hub = Memory::new(limits());
     for at in 0..50 {
         publish(&hub, &format!("{at}"), text("12345678")).unwrap();
-        assert_eq!(hub.remembered(), hub.len() * 10);
+        assert_eq!(hub.held().history, hub.held().topics * 10);
     }
 }
 
@@ -213,7 +213,7 @@ fn what_is_forgotten_for_others_still_reaches_its_subscribers() {
     for payload in ["12345678", "23456789", "34567890"] {
         number(&hub, "a", payload);
     }
-    assert_eq!(hub.remembered(), 10);
+    assert_eq!(hub.held().history, 10);
     assert_eq!(reader.take(&topic).2, ["12345678", "23456789", "34567890"]);
     assert_eq!(remembered(&hub, &["a"]), 10);
 }
@@ -357,6 +357,67 @@ fn a_reader_that_takes_nothing_fills_its_log_and_nothing_else() {
     assert_eq!(number(&hub, "a", "z"), 12);
 }
 
+/// Of one reactor, by its number.
+fn members(reader: &Reader, count: u32) -> impl Iterator<Item = Member<'_>> {
+    (0..count).map(|index| Member {
+        token: Token::new(index, 0),
+        ..reader.member()
+    })
+}
+
+#[test]
+fn who_comes_and_goes_between_two_publications_leaves_nothing_behind() {
+    let hub = Memory::new(limits());
+    let reader = Reader::new();
+    let (topic, _) = reader.join(&hub, "a", Since::New);
+    let join = |member| hub.subscribe("a", Since::History, member).expect("room");
+    for _ in 0..1000 {
+        // In turn, as two workers may have it.
+        members(&reader, 2).for_each(|member| drop(join(member)));
+        members(&reader, 2).for_each(|member| topic.leave(member));
+    }
+    assert!(matches!(reader.take(&topic), (false, changes, _) if changes.is_empty()));
+    // After a publication there was something to hear.
+    join(reader.member());
+    number(&hub, "a", "x");
+    topic.leave(reader.member());
+    let (more, changes, payloads) = reader.take(&topic);
+    assert!(more && matches!(changes[..], [Change::Join(_)]));
+    assert_eq!(payloads, ["x"]);
+}
+
+#[test]
+fn there_is_a_limit_to_changes_that_wait() {
+    const MOST: u32 = 64 * 1024;
+    let hub = Memory::new(limits());
+    let reader = Reader::new();
+    let mut joined = 0;
+    let mut topic = None;
+    for member in members(&reader, MOST + 1) {
+        match hub.subscribe("a", Since::New, member) {
+            Ok((it, _)) => (joined, topic) = (joined + 1, Some(it)),
+            Err(error) => assert_eq!(error, SubscribeError::Full),
+        }
+    }
+    assert_eq!(joined, MOST);
+    let topic = topic.expect("a topic");
+    // Whoever is subscribed may leave at any time.
+    number(&hub, "a", "x");
+    members(&reader, MOST).for_each(|member| topic.leave(member));
+    // Another reactor has nothing to do with it.
+    Reader::new().join(&hub, "a", Since::New);
+    let mut changes = 0;
+    loop {
+        let (more, some, _) = reader.take(&topic);
+        changes += some.len();
+        if !more {
+            break;
+        }
+    }
+    assert_eq!(changes, 2 * MOST as usize);
+    reader.join(&hub, "a", Since::New);
+}
+
 #[test]
 fn a_reactor_that_ended_holds_nothing_up() {
     struct Dead;
@@ -386,7 +447,7 @@ fn topics_without_subscribers_make_room_for_others() {
     });
     for at in 0..20 {
         number(&hub, &format!("room {at}"), "x");
-        assert!(hub.len() <= 4);
+        assert!(hub.held().topics <= 4);
     }
     // The last is still there, and so are those with subscribers.
     assert_eq!(number(&hub, "room 19", "x"), 2);
@@ -407,6 +468,40 @@ fn there_is_a_limit_to_topics_with_subscribers() {
     assert_eq!(one_more.err(), Some(SubscribeError::Topics));
     assert_eq!(publish(&hub, "4", text("x")), Err(PublishError::Topics));
     assert_eq!(number(&hub, "3", "x"), 1);
+    // It is seen at once when one loses its last.
+    let topic = hub.topic_of("3");
+    topic.leave(readers[3].member());
+    readers[3].take(&topic);
+    assert!(topic.retire(&readers[3].mailbox, false));
+    assert_eq!(number(&hub, "4", "x"), 1);
+    assert_eq!(publish(&hub, "3", text("x")).map(|it| it.number), Ok(1));
+    assert_eq!(publish(&hub, "4", text("x")).map(|it| it.number), Ok(1));
+}
+
+#[test]
+fn a_topic_that_is_kept_outlasts_all_others() {
+    let hub = Memory::new(TopicLimits {
+        history_total: 20,
+        ..limits()
+    });
+    hub.set_history("without/".into(), 0);
+    hub.keep("a");
+    hub.keep("without/history");
+    number(&hub, "a", "12345678");
+    let (topic, _) = Reader::new().join(&hub, "without/history", Since::New);
+    let epoch = topic.offset().epoch;
+    for at in 0..20 {
+        number(&hub, &format!("room {at}"), "12345678");
+    }
+    assert!(hub.held().topics <= 4);
+    let (_, subscription) = Reader::new().join(&hub, "a", Since::History);
+    assert_eq!(replayed(&subscription), [1]);
+    let reader = Reader::new();
+    let (topic, _) = reader.join(&hub, "without/history", Since::New);
+    topic.leave(reader.member());
+    reader.take(&topic);
+    assert!(topic.retire(&reader.mailbox, false));
+    assert_eq!(hub.topic_of("without/history").offset().epoch, epoch);
 }
 
 #[test]
@@ -421,7 +516,7 @@ fn a_topic_nobody_uses_is_forgotten_unless_it_has_a_history() {
         topic.leave(reader.member());
         reader.take(&topic);
         assert!(topic.retire(&reader.mailbox, false));
-        assert_eq!(hub.len(), left, "{name}");
+        assert_eq!(hub.held().topics, left, "{name}");
         // Who still knows the old one gets to the new one.
         let (_, subscription) = Reader::new().join(&hub, name, Since::History);
         assert_eq!(subscription.replay().len(), left);

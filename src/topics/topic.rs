@@ -11,6 +11,16 @@ use crate::transport::Token;
 /// Publications one reader may be behind by, besides the limit in bytes.
 const MAX_BEHIND: u64 = 64 * 1024;
 
+/// Changes a reader may have yet to carry out, before nobody can join there any more.
+const MAX_CHANGES: usize = 64 * 1024;
+
+/// Whoever leaves looks through so many changes for his own joining, which then never was. That makes
+/// nothing of a peer that comes and goes faster than its reactor has turns.
+const RECENT: usize = 16;
+
+/// Memory for so many changes is kept for the next ones.
+const KEPT_CHANGES: usize = 1024;
+
 /// The way to a reactor: it is told that a topic has news, and comes to take them.
 pub(crate) trait Mailbox: Send + Sync {
     /// Never blocks; called at most once until the topic was taken from. False if the reactor
@@ -77,6 +87,23 @@ struct Reader {
     signalled: bool,
     /// With the number of the publication that each comes before.
     changes: VecDeque<(u64, Change)>,
+}
+
+impl Reader {
+    /// Takes a recent joining back, if the reader does not know of it and nothing was published since.
+    /// Says whether it did.
+    fn take_back(&mut self, token: Token, next: u64) -> bool {
+        let recent = self.changes.iter().enumerate().rev().take(RECENT);
+        let mut since = recent.take_while(|(_, (before, _))| *before == next);
+        let joined = since.find_map(|(at, (_, change))| match change {
+            Change::Join(subscription) if subscription.token == token => Some(at),
+            _ => None,
+        });
+        if let Some(at) = joined {
+            self.changes.remove(at);
+        }
+        joined.is_some()
+    }
 }
 
 struct State {
@@ -172,12 +199,20 @@ impl Topic {
         reader.signalled
     }
 
-    /// Adds a subscriber between the last publication and the next. `None` if the topic has been
-    /// removed.
-    pub(super) fn join(self: &Arc<Self>, since: Since, member: Member<'_>) -> Option<u32> {
+    /// Adds a subscriber between the last publication and the next, if its reader is not too far
+    /// behind. `None` if the topic has been removed.
+    pub(super) fn join(
+        self: &Arc<Self>,
+        since: Since,
+        member: Member<'_>,
+    ) -> Option<Result<u32, ()>> {
         let mut state = self.state();
         if state.removed {
             return None;
+        }
+        let reader = state.reader(member.mailbox);
+        if reader.is_some_and(|at| state.readers[at].changes.len() >= MAX_CHANGES) {
+            return Some(Err(()));
         }
         state.tickets = state.tickets.wrapping_add(1);
         let ticket = state.tickets;
@@ -192,7 +227,7 @@ impl Topic {
             recovered,
         };
         let next = state.log.next();
-        let at = state.reader(member.mailbox).unwrap_or_else(|| {
+        let at = reader.unwrap_or_else(|| {
             state.readers.push(Reader {
                 mailbox: Weak::clone(member.mailbox),
                 cursor: next,
@@ -207,7 +242,7 @@ impl Topic {
         if !self.signal(reader) {
             state.readers.swap_remove(at);
         }
-        Some(ticket)
+        Some(Ok(ticket))
     }
 
     /// Ends a subscription.
@@ -216,6 +251,9 @@ impl Topic {
         let next = state.log.next();
         if let Some(at) = state.reader(member.mailbox) {
             let reader = &mut state.readers[at];
+            if reader.take_back(member.token, next) {
+                return;
+            }
             let change = Change::Leave(member.token);
             reader.changes.push_back((next, change));
             if !self.signal(reader) {
@@ -246,6 +284,9 @@ impl Topic {
         {
             changes.extend(reader.changes.pop_front().map(|(_, change)| change));
         }
+        if reader.changes.is_empty() && reader.changes.capacity() > KEPT_CHANGES {
+            reader.changes = VecDeque::new();
+        }
         let end = reader.changes.front().map_or(u64::MAX, |(at, _)| *at);
         reader.cursor += log.read(mailbox, reader.cursor..end, most, batch);
         let more = reader.cursor < log.next() || !reader.changes.is_empty();
@@ -268,7 +309,7 @@ impl Topic {
             let needed = state.needed();
             state.log.trim(needed);
         }
-        let abandoned = state.readers.is_empty() && state.log.is_empty();
+        let abandoned = state.readers.is_empty();
         drop(state);
         if abandoned && let Some(hub) = self.hub.upgrade() {
             hub.abandoned(self);

@@ -13,6 +13,7 @@ mod gate;
 mod handles;
 mod lifecycle;
 mod logger;
+mod neighbours;
 mod order;
 mod pages;
 mod panics;

@@ -260,6 +260,18 @@ fn a_message_reaches_subscribers_on_every_thread() {
     });
 }
 
+#[test]
+fn what_topics_hold_is_counted() {
+    let live = Site::new(Mode::Inline)
+        .with(|server| server.history("without/", 0).topic("kept"))
+        .serve();
+    publish(&live.handle, "kept", "12345678");
+    publish(&live.handle, "without/history", "x");
+    let stats = live.stats();
+    // With two bytes of frame header.
+    assert_eq!((stats.topics, stats.history), (2, 10));
+}
+
 /// Nothing is left to do.
 fn expect_quiet(live: &Live) {
     let before = live.stats().deliveries;

@@ -176,7 +176,12 @@ impl World {
         if self.is_subscribed(who) {
             let published = self.published();
             let all = self.all.get_mut(&who).expect("it subscribed");
-            all.last_mut().expect("it subscribed").to = Some(published + 1);
+            let last = all.last_mut().expect("it subscribed");
+            last.to = Some(published + 1);
+            // Nobody will ever hear of it.
+            if !last.told && last.from == published + 1 {
+                all.pop();
+            }
             self.topic.leave(member(&self.readers[who.0], who.1));
         }
     }
