@@ -175,7 +175,7 @@ fn a_room_of_another_server_is_not_resumed() {
 fn every_text_comes_back_as_it_was() {
     let server = Server::start(&[]);
     let mut ann = join(&server, &[]);
-    let long = "\u{1}\u{1f41f}\"".repeat(10_000);
+    let long = "\u{1}\u{1f41f}\"".repeat(2_700);
     let texts = [
         "</script><b>&lt;",
         "\0\u{1}\t\r\n\u{1f}\u{7f}\u{2028}",
@@ -195,13 +195,16 @@ fn every_text_comes_back_as_it_was() {
 }
 
 #[test]
-fn binary_closes_and_what_is_empty_is_ignored() {
+fn what_is_no_text_or_too_long_closes_and_what_is_empty_is_ignored() {
     let server = Server::start(&[]);
     let mut ann = join(&server, &[]);
     let mut ben = join(&server, &[]);
     ann.send(&text(""));
     ann.send(&binary(b"bytes"));
     ann.expect_close(1003);
+    let mut eve = join(&server, &[]);
+    eve.send(&text(&"x".repeat(16 << 10 | 1)));
+    eve.expect_close(1009);
     ben.send(&text("still here"));
     assert_eq!(expect(&mut ben, &["still here"])["offset"], 1);
 }
@@ -212,9 +215,9 @@ fn a_slow_reader_is_closed() {
     let server = Server::start(&["--outbox-limit", "64KiB"]);
     let mut ann = join(&server, &[]);
     let mut slow = join(&server, &[]);
-    let said = "x".repeat(20_000);
+    let said = "x".repeat(16_000);
     // More than the sockets between them hold, and the limit.
-    let count = 1_000;
+    let count = 1_250;
     for _ in 0..count {
         ann.send(&text(&said));
         expect(&mut ann, &[&said]);
