@@ -50,6 +50,7 @@ impl Handler for Guest {
 }
 
 const PAGE: &str = r#"<!doctype html>
+<meta name="viewport" content="width=device-width">
 <title>Chat</title>
 <form><input autofocus placeholder="Say something"> <button>Send</button></form>
 <ul></ul>
@@ -72,10 +73,11 @@ const PAGE: &str = r#"<!doctype html>
 fn main() -> sockeye::Result<()> {
     let address = std::env::args().nth(1);
     let address = address.as_deref().unwrap_or("localhost:9998");
-    Server::bind(address)?
+    let server = Server::bind(address)?
         .route("/rooms/*", Guest::enter)
         // Remember less of each room than the default of 100 messages.
         .history("rooms/", 20)
-        .page("/", Page::html(PAGE))
-        .run()
+        .page("/", Page::html(PAGE));
+    println!("listening on http://{address}/");
+    server.run()
 }

@@ -26,5 +26,7 @@ impl Handler for Echo {
 fn main() -> sockeye::Result<()> {
     let address = std::env::args().nth(1);
     let address = address.as_deref().unwrap_or("localhost:9998");
-    Server::bind(address)?.route("/echo", |_request| Echo).run()
+    let server = Server::bind(address)?.route("/echo", |_request| Echo);
+    println!("listening on ws://{address}/echo");
+    server.run()
 }

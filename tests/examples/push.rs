@@ -90,6 +90,7 @@ fn main() -> sockeye::Result<()> {
             reminders: reminders.clone(),
         })
         .spawn()?;
+    println!("listening on ws://{address}/news");
 
     // Publishes from any thread.
     let server = running.handle();

@@ -1,6 +1,6 @@
 //! The examples, started and used as their first lines say.
 
-use std::io::Write;
+use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -8,7 +8,6 @@ use std::sync::Once;
 use std::time::Instant;
 
 use crate::client::{Client, binary, request, text};
-use crate::patience::{PATIENCE, eventually};
 
 /// The folder with the examples, which `cargo test --test suite` alone does not build.
 fn folder() -> PathBuf {
@@ -43,19 +42,18 @@ impl Example {
         let free = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = free.local_addr().expect("its address");
         drop(free);
-        let child = Command::new(folder.join(name))
+        let mut child = Command::new(folder.join(name))
             .arg(address.to_string())
             .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
             .spawn()
             .expect("start the example");
-        let mut example = Self { child, address };
-        let start = Instant::now();
-        eventually("the example listens", || {
-            let ended = example.child.try_wait().expect("its state");
-            assert!(ended.is_none(), "{name} ended: {ended:?}");
-            assert!(start.elapsed() < PATIENCE);
-            Client::try_connect(address).is_ok()
-        });
+        let stdout = child.stdout.take().expect("a pipe");
+        let example = Self { child, address };
+        let mut line = String::new();
+        BufReader::new(stdout).read_line(&mut line).expect("a line");
+        assert!(line.starts_with("listening on "), "{name}: {line:?}");
+        assert!(line.contains(&address.to_string()), "{name}: {line:?}");
         example
     }
 
