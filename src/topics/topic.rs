@@ -14,7 +14,7 @@ const MAX_BEHIND: u64 = 64 * 1024;
 /// Changes a reader may have yet to carry out, before nobody can join there any more.
 const MAX_CHANGES: usize = 64 * 1024;
 
-/// Whoever leaves looks through so many changes for his own joining, which then never was. That makes
+/// Whoever leaves looks through so many changes for its own joining, which then never was. That makes
 /// nothing of a peer that comes and goes faster than its reactor has turns.
 const RECENT: usize = 16;
 
@@ -90,12 +90,11 @@ struct Reader {
 }
 
 impl Reader {
-    /// Takes a recent joining back, if the reader does not know of it and nothing was published since.
-    /// Says whether it did.
-    fn take_back(&mut self, token: Token, next: u64) -> bool {
-        let recent = self.changes.iter().enumerate().rev().take(RECENT);
-        let mut since = recent.take_while(|(_, (before, _))| *before == next);
-        let joined = since.find_map(|(at, (_, change))| match change {
+    /// Takes back that somebody joined recently, if the reader does not know of it yet: what was
+    /// published since would not reach a handler that has not been told. Says whether it did.
+    fn take_back(&mut self, token: Token) -> bool {
+        let mut recent = self.changes.iter().enumerate().rev().take(RECENT);
+        let joined = recent.find_map(|(at, (_, change))| match change {
             Change::Join(subscription) if subscription.token == token => Some(at),
             _ => None,
         });
@@ -251,7 +250,7 @@ impl Topic {
         let next = state.log.next();
         if let Some(at) = state.reader(member.mailbox) {
             let reader = &mut state.readers[at];
-            if reader.take_back(member.token, next) {
+            if reader.take_back(member.token) {
                 return;
             }
             let change = Change::Leave(member.token);
