@@ -527,6 +527,44 @@ fn a_publisher_that_has_just_subscribed_is_not_sent_its_own() {
     assert_eq!(texts(&mut ann), ["[a 0: ]", "2", "4"]);
 }
 
+/// That a handler has heard of its subscription says nothing of the one after it, which the reactor
+/// may know of before.
+#[test]
+fn who_was_told_of_a_subscription_was_not_told_of_the_next() {
+    let mut setup = config(|config| config.workers = Some(1));
+    setup.timeouts.handshake = None;
+    let mut ann = testing_pair().config(setup).connect().unwrap();
+    let other = another(&mut ann, &request());
+    ann.run();
+    let say =
+        |wire: &Wire, command: &str| wire.write(&frame(true, Opcode::Text, command.as_bytes()));
+    // Four batches are on their way to the worker, which has answered the first.
+    say(&ann.wire, "subscribe a");
+    ann.turn();
+    for _ in 0..3 {
+        say(&other, "send x");
+        ann.turn();
+    }
+    assert!(ann.engine.work(0));
+    // So what comes now is in one batch: that it is subscribed, that it leaves, and that it comes again.
+    ann.turn();
+    say(&ann.wire, "unsubscribe a\nsubscribe a");
+    ann.turn();
+    // All batches but that one are given back; it has only been answered.
+    for _ in 0..7 {
+        assert!(ann.engine.work(0));
+        ann.turn();
+    }
+    assert!(ann.engine.work(0));
+    // The reactor learns of the new subscription, and only then gets the answer about the old one.
+    ann.turn();
+    assert!(ann.engine.work(0));
+    ann.turn();
+    ann.server().publish("a", "1").unwrap();
+    ann.turn();
+    assert_eq!(texts(&mut ann), ["[a 0: ]", "[a 0: ]", "1"]);
+}
+
 /// What was held back for the first of two subscriptions is not sent for the second.
 #[test]
 fn a_handler_may_subscribe_anew_when_it_is_told() {
