@@ -91,7 +91,7 @@ where
 pub struct Pair {
     config: Config,
     install: Box<dyn FnOnce(&mut App)>,
-    target: String,
+    target: Option<String>,
     subprotocols: Vec<String>,
     headers: Vec<(String, String)>,
     answer_pings: bool,
@@ -112,7 +112,7 @@ impl Pair {
 
     /// The same where the factory serves `path`, as with
     /// [`Server::route`](crate::Server::route). The client connects to it unless there is a
-    /// [`target`](Self::target).
+    /// [`target`](Self::target), which a path with a star needs.
     pub fn route<F, R>(path: impl Into<String>, factory: F) -> Self
     where
         F: Fn(&Request<'_>) -> R + Send + Sync + 'static,
@@ -121,7 +121,7 @@ impl Pair {
         let path = path.into();
         Self {
             config: Config::default(),
-            target: path.clone(),
+            target: (!path.ends_with("/*")).then(|| path.clone()),
             install: Box::new(move |app: &mut App| app.route(path, factory)),
             subprotocols: Vec::new(),
             headers: Vec::new(),
@@ -144,7 +144,7 @@ impl Pair {
     /// Where the client connects: a path, perhaps with a query.
     #[must_use]
     pub fn target(mut self, target: impl Into<String>) -> Self {
-        self.target = target.into();
+        self.target = Some(target.into());
         self
     }
 
@@ -198,11 +198,11 @@ impl Pair {
     /// The server's HTTP response, if it refused.
     ///
     /// # Panics
-    /// If the configuration cannot hold.
+    /// If the configuration cannot hold, or there is no target for a path with a star.
     pub fn connect(mut self) -> std::result::Result<TestPeer, String> {
         let subprotocols = std::mem::take(&mut self.subprotocols);
         let headers = std::mem::take(&mut self.headers);
-        let target = std::mem::take(&mut self.target);
+        let target = self.target.take().expect("a target for the star");
         let mut peer = self.start().expect("a configuration that can hold");
         let nonce = encode_key([7; 16]);
         let offered: Vec<&str> = subprotocols.iter().map(String::as_str).collect();
