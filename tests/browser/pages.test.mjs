@@ -1,6 +1,7 @@
 // The built-in pages in a real browser, over the running server.
 
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
 import { after, afterEach, before, test } from "node:test";
 
 import {
@@ -22,6 +23,7 @@ before(async () => {
 after(async () => {
   await browser?.close();
   await server?.stop();
+  await Server.stopAll();
 });
 afterEach(() => browser.check());
 
@@ -98,6 +100,17 @@ for (const name of PAGES) {
     });
   }
 }
+
+test("index: names the endpoints that the README names", async () => {
+  const readme = readFileSync(new URL("../../README.md", import.meta.url), "utf8");
+  const endpoints = [...readme.matchAll(/^\| `(\/[^`]*)` \| (.*)/gm)]
+    .filter(([, , does]) => !does.startsWith("plain HTTP"))
+    .map(([, path]) => path);
+  assert.ok(endpoints.includes("/echo"), `${endpoints}`);
+  const page = await open("index");
+  const paths = await page.locator("tbody td:first-child").allTextContents();
+  assert.deepEqual(paths.sort(), endpoints.sort());
+});
 
 test("echo: text and binary come back, and are told apart", async () => {
   const page = await open("echo");
@@ -288,6 +301,138 @@ test("waits grow between attempts", async () => {
   });
 });
 
+// A page that goes into the back/forward cache and comes out of it again, before the server has
+// answered the Close frame. `opened` is called with each socket; the first one's close is held
+// until `release`.
+async function comeBack(name, opened) {
+  const page = await browser.page();
+  const sockets = [];
+  await page.routeWebSocket("**/echo", (socket) => {
+    sockets.push(socket);
+    opened(socket, sockets.length);
+    if (sockets.length === 1) {
+      socket.onClose(() => {});
+    }
+  });
+  await page.goto(url(name));
+  await waitForState(page, "OPEN");
+  return {
+    page,
+    async leaveAndReturn() {
+      await page.evaluate(() => {
+        dispatchEvent(new PageTransitionEvent("pagehide", { persisted: true }));
+        dispatchEvent(new PageTransitionEvent("pageshow", { persisted: true }));
+      });
+      await eventually(() => sockets.length, 2);
+      await waitForState(page, "OPEN");
+    },
+    async release() {
+      await sockets[0].close({ code: 1006, reason: "late" });
+      // What the socket says gets to the page in order.
+      await page.evaluate(() => new Promise((resolve) => requestAnimationFrame(resolve)));
+    },
+  };
+}
+
+test("echo: a late close of the socket before is not taken for the new one's", async () => {
+  let echo = null;
+  const { page, leaveAndReturn, release } = await comeBack("echo", (socket, number) => {
+    socket.onMessage((message) => {
+      if (number === 2) {
+        echo = () => socket.send(message);
+      }
+    });
+  });
+  await page.click("#send .main");
+  await page.waitForTimeout(300);
+  await leaveAndReturn();
+  await page.click("#send .main");
+  await eventually(() => echo !== null, true);
+  await release();
+  assert.equal(await page.textContent("#state"), "OPEN");
+  assert.equal(await page.textContent("#close"), "");
+  assert.equal(await page.isHidden("#again"), true);
+  echo();
+  await page.locator("#log .in").waitFor();
+  const [, trip] = (await page.textContent("#log .in .size")).match(/^15 B, (.*) ms$/);
+  assert.ok(Number(trip) < 300, `a round trip of ${trip} ms`);
+  // The close of the current one is shown, and is come back from.
+  await page.click("#toggle");
+  await waitForState(page, "CLOSED");
+  assert.equal(await page.textContent("#close"), "1000 normal closure");
+});
+
+test("canvas: goes on sending after a late close of the socket before", async () => {
+  let answers = [];
+  const { page, leaveAndReturn, release } = await comeBack("canvas", (socket, number) => {
+    socket.onMessage((message) => {
+      if (number === 2) {
+        answers.push(() => socket.send(message));
+      }
+    });
+  });
+  await page.check("#live");
+  await page.waitForTimeout(100);
+  await leaveAndReturn();
+  await eventually(() => answers.length, 1);
+  await release();
+  for (let sent = 1; sent <= 3; sent += 1) {
+    answers[sent - 1]();
+    await eventually(() => answers.length, sent + 1);
+  }
+  assert.equal(await page.textContent("#same"), "yes");
+  assert.match(await page.textContent("#trip"), /^[0-9.]+ ms$/);
+});
+
+test("a page that was disconnected comes out of the back/forward cache as it was", async () => {
+  const page = await open("echo");
+  await page.click("#toggle");
+  await waitForState(page, "CLOSED");
+  await page.evaluate(() => {
+    dispatchEvent(new PageTransitionEvent("pagehide", { persisted: true }));
+    dispatchEvent(new PageTransitionEvent("pageshow", { persisted: true }));
+  });
+  assert.equal(await page.textContent("#state"), "CLOSED");
+  await page.click("#toggle");
+  await waitForState(page, "OPEN");
+});
+
+// Loses its server until the next attempt is seconds away, and connects by hand then.
+async function connectedByHand() {
+  const page = await browser.page();
+  await page.clock.install();
+  let isUp = false;
+  await page.routeWebSocket("**/echo", (socket) => {
+    if (isUp) {
+      socket.onMessage(() => socket.close({ code: 1000, reason: "bye" }));
+    } else {
+      socket.close({ code: 1012 });
+    }
+  });
+  await page.goto(url("echo"));
+  for (let attempt = 0; attempt < 6; attempt += 1) {
+    await page.locator("#again", { hasText: "Trying again in" }).waitFor();
+    await page.clock.fastForward(20_000);
+  }
+  await page.locator("#again", { hasText: /Trying again in \d{2}\./ }).waitFor();
+  isUp = true;
+  await page.click("#toggle");
+  await waitForState(page, "OPEN");
+  assert.equal(await page.isHidden("#again"), true);
+  return page;
+}
+
+for (const [who, selector] of [["the visitor", "#toggle"], ["the server", "#goodbye"]]) {
+  test(`nothing is counted down to after ${who} has ended it`, async () => {
+    const page = await connectedByHand();
+    await page.click(selector);
+    await waitForState(page, "CLOSED");
+    await page.evaluate(() => new Promise((resolve) => requestAnimationFrame(resolve)));
+    assert.equal(await page.textContent("#again"), "");
+    assert.equal(await page.textContent("#toggle"), "Connect");
+  });
+}
+
 test("a browser without WebSocket is told so", async () => {
   for (const name of PAGES) {
     const page = await browser.page(PHONE);
@@ -380,6 +525,81 @@ test("chat: two tabs see one order, and what one missed when it comes back", asy
   await own.stop();
 });
 
+test("chat: what can no longer be sent after a loss is told, with nothing twice", async () => {
+  const { own, proxy, tabs } = await room();
+  await say(tabs[0], "seen by both");
+  await eventually(() => said(tabs[0]), ["seen by both"]);
+  proxy.pause();
+  proxy.cut();
+  await waitForState(tabs[0], "CLOSED");
+  // The room remembers 100.
+  await tabs[1].evaluate(() => new Promise((resolve) => {
+    const socket = new WebSocket(`ws://${location.host}/chat`);
+    let count = 0;
+    socket.onopen = () => {
+      for (let number = 1; number <= 103; number += 1) {
+        socket.send(`while you were away: ${number}`);
+      }
+    };
+    socket.onmessage = ({ data }) => {
+      count += JSON.parse(data).messages.length;
+      if (count === 104) {
+        socket.close();
+        resolve();
+      }
+    };
+  }));
+  proxy.resume();
+  await waitForState(tabs[0], "OPEN");
+  const expected = ["seen by both", "messages missing here: 3",
+    ...Array.from({ length: 100 }, (_, at) => `while you were away: ${at + 4}`)];
+  await eventually(() => said(tabs[0]), expected);
+  assert.deepEqual((await rows(tabs[0])).map(([kind]) => kind).slice(0, 3), ["in", "divider", "in"]);
+  assert.equal(await tabs[0].textContent("#resumed"), "rejoined");
+  await say(tabs[0], "back again");
+  await eventually(() => said(tabs[0]), [...expected, "back again"]);
+  const height = await tabs[0].evaluate(() => document.documentElement.scrollHeight);
+  assert.ok(height < 1_200, `rows scroll in their list and leave the page as high as it is: ${height}`);
+  await tabs[0].locator("#log .divider").scrollIntoViewIfNeeded();
+  await shot(tabs[0], "chat-missing");
+  proxy.stop();
+  await browser.check();
+  await own.stop();
+});
+
+test("chat: what the server says of too long a message is shown", async () => {
+  const page = await browser.page();
+  let sockets = 0;
+  await page.routeWebSocket("**/chat*", (socket) => {
+    sockets += 1;
+    socket.send(JSON.stringify({ messages: sockets === 1 ? ["hello"] : [], epoch: "a", offset: 1, recovered: sockets > 1 }));
+    socket.onMessage(() => socket.close({ code: 1009, reason: "a message of this room has at most 16384 bytes" }));
+  });
+  await page.goto(url("chat"));
+  await waitForState(page, "OPEN");
+  await say(page, "long");
+  await page.locator("#close", { hasText: "1009 message too big" }).waitFor();
+  assert.equal(await page.textContent("#reason"), "a message of this room has at most 16384 bytes");
+  // It comes back; the close stays to be read.
+  await eventually(() => sockets, 2);
+  await waitForState(page, "OPEN");
+  assert.equal(await page.textContent("#close"), "1009 message too big");
+  assert.deepEqual(await said(page), ["hello"]);
+  await shot(page, "chat-too-long");
+});
+
+test("chat: all of a message is shown that the page lets one say", async () => {
+  const { own, proxy, tabs } = await room();
+  await tabs[0].fill("#name", "n".repeat(24));
+  await say(tabs[0], `${"long ".repeat(399)}12345`);
+  for (const tab of tabs) {
+    await eventually(() => said(tab), [`${"n".repeat(24)}: ${"long ".repeat(399)}12345`]);
+  }
+  proxy.stop();
+  await browser.check();
+  await own.stop();
+});
+
 test("chat: after a restart of the server the room begins anew", async () => {
   const { own, proxy, tabs } = await room();
   await say(tabs[0], "before the restart");
@@ -390,18 +610,29 @@ test("chat: after a restart of the server the room begins anew", async () => {
   }
   assert.match(await tabs[1].textContent("#close"), /^1001 /);
   const again = await Server.start("--listen", own.address);
+  const before = ["before the restart", "the room began anew: messages may be missing"];
   for (const tab of tabs) {
     await waitForState(tab, "OPEN");
-    await eventually(() => said(tab), []);
+    await eventually(() => said(tab), before);
     assert.equal(await tab.textContent("#resumed"), "rejoined");
+  }
+  // Of a second restart before anybody has said anything there is nothing new to tell.
+  await again.stop();
+  for (const tab of tabs) {
+    await waitForState(tab, "CLOSED");
+  }
+  const third = await Server.start("--listen", own.address);
+  for (const tab of tabs) {
+    await waitForState(tab, "OPEN");
   }
   await say(tabs[1], "after the restart");
   for (const tab of tabs) {
-    await eventually(() => said(tab), ["after the restart"]);
+    await eventually(() => said(tab), [...before, "after the restart"]);
   }
+  await shot(tabs[1], "chat-restarted");
   proxy.stop();
   await browser.check();
-  await again.stop();
+  await third.stop();
 });
 
 test("ticker: prices come, change and are drawn", async () => {

@@ -9,6 +9,7 @@ const BINARY = process.env.SOCKEYE_BINARY;
 const PATIENCE = 10_000;
 
 export class Server {
+  static #running = new Set();
   #child;
 
   // Starts it with these arguments and waits until it listens.
@@ -16,6 +17,7 @@ export class Server {
     const server = new Server();
     const common = (process.env.SOCKEYE_TEST_ARGS ?? "").split(" ").filter(Boolean);
     server.#child = spawn(BINARY, [...args, ...common], { stdio: ["ignore", "pipe", "inherit"] });
+    Server.#running.add(server);
     const lines = createInterface({ input: server.#child.stdout });
     const wanted = args.filter((arg) => arg === "--listen").length;
     server.addresses = [];
@@ -45,8 +47,14 @@ export class Server {
     return `http://${this.address}`;
   }
 
+  // Ends those that failed tests have left, too: node would wait for them.
+  static async stopAll() {
+    await Promise.all([...Server.#running].map((server) => server.stop("SIGKILL")));
+  }
+
   // Ends it; "SIGTERM" lets it say goodbye, "SIGKILL" does not.
   async stop(signal = "SIGTERM") {
+    Server.#running.delete(this);
     if (this.#child.exitCode === null && this.#child.signalCode === null) {
       const exit = once(this.#child, "exit");
       this.#child.kill(signal);
@@ -80,6 +88,7 @@ export class Proxy {
       }
     });
     proxy.#server.listen(0, "127.0.0.1");
+    proxy.#server.unref();
     await once(proxy.#server, "listening");
     return proxy;
   }

@@ -39,6 +39,7 @@ after(async () => {
   await browser?.close();
   site?.close();
   await server?.stop();
+  await Server.stopAll();
 });
 afterEach(() => browser.check());
 

@@ -91,10 +91,12 @@ connection.addEventListener("message", ({ detail: pixels }) => {
     requestAnimationFrame(step);
   }
 });
-connection.addEventListener("close", () => {
+connection.addEventListener("open", () => {
   underWay = null;
+  if (live.checked) {
+    requestAnimationFrame(step);
+  }
 });
-connection.addEventListener("open", () => live.checked && requestAnimationFrame(step));
 
 function step(time) {
   if (!drawnBy) {

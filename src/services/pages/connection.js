@@ -18,8 +18,9 @@ export function address(path) {
   return url.href;
 }
 
-// Events: "open", "message" (detail: the data), "close" (detail: the CloseEvent), "sent" (detail:
-// the data), "wait" (detail: milliseconds until the next attempt).
+// Events, of the current socket only: "connecting", "open", "message" (detail: the data), "sent"
+// (detail: the data), "closing", "close" (detail: the CloseEvent), "wait" (detail: milliseconds until
+// the next attempt).
 export class Connection extends EventTarget {
   #path;
   #protocols;
@@ -35,8 +36,13 @@ export class Connection extends EventTarget {
     this.#path = typeof path === "function" ? path : () => path;
     this.#protocols = protocols;
     addEventListener("online", () => this.#isWaiting() && this.open());
-    addEventListener("pagehide", () => this.close(1001));
-    addEventListener("pageshow", (event) => event.persisted && this.open());
+    // A page that comes out of the back/forward cache goes on as it was when it went in.
+    let wasWanted = false;
+    addEventListener("pagehide", () => {
+      wasWanted = this.#isWanted;
+      this.close(1001);
+    });
+    addEventListener("pageshow", (event) => event.persisted && wasWanted && this.open());
   }
 
   get url() {
@@ -74,12 +80,14 @@ export class Connection extends EventTarget {
     socket.binaryType = "arraybuffer";
     this.#socket = socket;
     this.#openedAt = Infinity;
-    socket.onopen = () => {
+    // The socket before may still be closing; what it says now is no news of this one.
+    const whileCurrent = (react) => (event) => this.#socket === socket && react(event);
+    socket.onopen = whileCurrent(() => {
       this.#openedAt = performance.now();
       this.#emit("open");
-    };
-    socket.onmessage = (event) => this.#emit("message", event.data);
-    socket.onclose = (event) => this.#closed(event);
+    });
+    socket.onmessage = whileCurrent((event) => this.#emit("message", event.data));
+    socket.onclose = whileCurrent((event) => this.#closed(event));
     this.#emit("connecting");
   }
 
@@ -94,6 +102,7 @@ export class Connection extends EventTarget {
     clearTimeout(this.#timer);
     this.#timer = 0;
     this.#isWanted = false;
+    this.#attempts = 0;
     if (code === 1000 || (code >= 3000 && code <= 4999)) {
       this.#socket?.close(code, reason);
     } else {

@@ -22,7 +22,7 @@ connection.addEventListener("message", ({ detail: data }) => {
   const trip = performance.now() - underWay.shift();
   log.received(data, `${bytes(size(data))}, ${trip.toFixed(1)} ms`);
 });
-connection.addEventListener("close", () => {
+connection.addEventListener("open", () => {
   underWay = [];
 });
 

@@ -1,7 +1,8 @@
 // What the pages have in common: the state of a connection, and a log of what it carried.
 
 const ROWS = 200;
-const LONGEST_TEXT = 600;
+// More than the chat page lets one say.
+const LONGEST_TEXT = 2_100;
 
 // The names of close codes (RFC 6455 section 7.4.1 and its registry).
 const CODES = {
@@ -107,6 +108,11 @@ export function showConnection(connection, section) {
   connection.addEventListener("wait", ({ detail }) => {
     next = performance.now() + detail;
   });
+  for (const type of ["connecting", "closing"]) {
+    connection.addEventListener(type, () => {
+      next = 0;
+    });
+  }
   for (const type of ["connecting", "open", "closing", "close", "wait", "sent"]) {
     connection.addEventListener(type, show);
   }
@@ -178,6 +184,13 @@ export class Log {
 
   note(text) {
     this.#add("note", "·", "", text, "");
+  }
+
+  // Between what was shown before and what does not follow from it.
+  divide(text) {
+    if (this.#list.lastElementChild?.className !== "divider") {
+      this.#add("divider", "", "", text, "", "");
+    }
   }
 
   clear() {
