@@ -108,7 +108,8 @@ impl Page {
         self
     }
 
-    /// Sets when the page was last modified, which is said in whole seconds.
+    /// Sets when the page was last modified, which is said in whole seconds, from the year 1970 to
+    /// 9999.
     #[must_use]
     pub fn modified(mut self, modified: SystemTime) -> Self {
         self.about.modified = Some(whole_seconds(modified));
