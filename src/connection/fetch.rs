@@ -47,10 +47,7 @@ impl<T> Connection<T> {
                 }
             }
             Part::Broken if begun => self.state = State::Gone,
-            Part::Broken => {
-                let response = cx.front.refuse(500, "the page cannot be read");
-                self.respond(response, cx);
-            }
+            Part::Broken => self.refuse(500, "the page cannot be read", cx),
         }
     }
 
@@ -75,8 +72,7 @@ impl<T> Connection<T> {
         if begun {
             self.state = State::Gone;
         } else {
-            let response = cx.front.refuse(504, "the page takes too long to be read");
-            self.respond(response, cx);
+            self.refuse(504, "the page takes too long to be read", cx);
         }
     }
 

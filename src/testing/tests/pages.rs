@@ -206,3 +206,49 @@ fn a_page_under_way_is_finished_at_shutdown() {
     fetch(&mut peer);
     assert!(dropped.load(Ordering::Relaxed));
 }
+
+/// The answer to HEAD has no body, whatever happens (RFC 9110 section 9.3.2).
+#[test]
+fn head_is_never_answered_with_a_body() {
+    struct Failing;
+    impl PageSource for Failing {
+        fn find(&self, _: &str) -> io::Result<Found> {
+            panic!("a source panics");
+        }
+    }
+    let long = "x".repeat(20_000);
+    for (request, status) in [
+        ("/healthz HTTP/1.1\r\nHost: localhost\r\n\r\n", "200"),
+        ("/page HTTP/1.1\r\nHost: localhost\r\n\r\n", "500"),
+        ("/late HTTP/1.1\r\nHost: localhost\r\n\r\n", "504"),
+        ("/ HTTP/1.1\r\nHost: loc", "408"),
+        ("/ HTTP/1.1\r\n\r\n", "400"),
+        ("/ HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\n", "400"),
+        ("/ HTTP/1.1\nHost: a\n\n", "400"),
+        ("/ HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\n\r\n", "400"),
+        (&format!("/{long} HTTP/1.1\r\nHost: a\r\n\r\n"), "414"),
+        (&format!("/ HTTP/1.1\r\nA: {long}\r\n\r\n"), "431"),
+    ] {
+        for method in ["HEAD", "\r\nHEAD", "GET"] {
+            let mut pair = Pair::new(|_request| Silent);
+            pair.install = Box::new(move |app| app.source(Failing));
+            let mut peer = pair.start().unwrap();
+            peer.send_raw(format!("{method} {request}").as_bytes());
+            if !request.starts_with("/late") {
+                fetch(&mut peer);
+            }
+            peer.advance(Duration::from_secs(11));
+            let text = std::str::from_utf8(&peer.input).unwrap();
+            let (head, body) = text.split_once("\r\n\r\n").unwrap();
+            // An empty line is in the way of a request line that has no end.
+            if status != "414" || !method.starts_with('\r') {
+                assert_eq!(&head[9..12], status, "{method} {request:.40}");
+            }
+            assert_eq!(
+                body.is_empty(),
+                method != "GET",
+                "{method} {request:.40}: {body:?}"
+            );
+        }
+    }
+}
