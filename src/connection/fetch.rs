@@ -20,7 +20,7 @@ impl<T> Connection<T> {
             begun: false,
         };
         self.flags.set(Flags::REARM);
-        match &cx.errands {
+        match &mut cx.errands {
             Some(errands) => errands.send(token, errand),
             None => self.state = State::Gone,
         }
@@ -57,7 +57,7 @@ impl<T> Connection<T> {
         if !cold.outbox.is_empty() {
             return;
         }
-        if let (Some(rest), Some(errands)) = (cold.rest.take(), &cx.errands) {
+        if let (Some(rest), Some(errands)) = (cold.rest.take(), &mut cx.errands) {
             errands.send(token, rest);
             self.state = State::Fetching {
                 since: cx.now,

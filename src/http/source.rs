@@ -9,8 +9,10 @@ use bytes::Bytes;
 use super::conditions::Conditions;
 use super::page::{Page, read_part};
 use super::response::Response;
-use crate::connection::{Errand, MAX_ERRANDS, Part};
+use crate::connection::{Errand, Part};
 
+/// Pages of one server that may be looked for at once, over all its reactors.
+const MAX_LOOKUPS: usize = 128;
 /// The most bytes of a page that are read at once; the next ones are read when these have left.
 const PART: u64 = 128 * 1024;
 
@@ -55,7 +57,7 @@ pub enum Found {
     Missing,
 }
 
-/// Counts the pages of one server that are being fetched, against [`MAX_ERRANDS`].
+/// Counts the pages of one server that are being looked for, against [`MAX_LOOKUPS`].
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Permits(Arc<AtomicUsize>);
 
@@ -67,7 +69,7 @@ impl Permits {
     fn take(&self) -> Option<Permit> {
         let before = self.0.fetch_add(1, Ordering::AcqRel);
         let permit = Permit(self.clone());
-        (before < MAX_ERRANDS).then_some(permit)
+        (before < MAX_LOOKUPS).then_some(permit)
     }
 }
 
@@ -84,11 +86,13 @@ pub(crate) struct Lookup {
     query: Option<String>,
     conditions: Conditions,
     head_only: bool,
-    permit: Permit,
+    /// Until the page is found and its beginning read: whoever receives it slowly keeps nobody
+    /// else from theirs.
+    _permit: Permit,
 }
 
 impl Lookup {
-    /// `None`: too many pages are being fetched.
+    /// `None`: too many pages are being looked for.
     pub(crate) fn new(
         source: &Arc<dyn PageSource>,
         permits: &Permits,
@@ -97,7 +101,7 @@ impl Lookup {
         head_only: bool,
     ) -> Option<Self> {
         Some(Self {
-            permit: permits.take()?,
+            _permit: permits.take()?,
             source: Arc::clone(source),
             path: path.to_owned(),
             query: query.map(str::to_owned),
@@ -144,12 +148,7 @@ impl Errand for Lookup {
                 rest: None,
             };
         };
-        let rest = Rest {
-            reader,
-            left,
-            _permit: self.permit,
-        };
-        rest.read(answer.head)
+        Rest { reader, left }.read(answer.head)
     }
 }
 
@@ -157,8 +156,6 @@ impl Errand for Lookup {
 struct Rest {
     reader: Box<dyn Read + Send>,
     left: u64,
-    /// Given back when it is dropped, wherever that is.
-    _permit: Permit,
 }
 
 impl Rest {
@@ -194,7 +191,7 @@ mod tests {
     #[test]
     fn permits_come_back_and_have_an_end() {
         let permits = Permits::default();
-        let held: Vec<_> = (0..MAX_ERRANDS).map(|_| permits.take().unwrap()).collect();
+        let held: Vec<_> = (0..MAX_LOOKUPS).map(|_| permits.take().unwrap()).collect();
         assert!(permits.take().is_none());
         assert!(permits.take().is_none());
         drop(held);
