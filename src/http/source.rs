@@ -10,6 +10,7 @@ use super::conditions::Conditions;
 use super::page::{Page, read_part};
 use super::response::Response;
 use crate::connection::{Errand, Part};
+use crate::protocol::handshake::is_field_value;
 
 /// Pages of one server that may be looked for at once, over all its reactors.
 const MAX_LOOKUPS: usize = 128;
@@ -51,7 +52,9 @@ pub trait PageSource: Send + Sync + 'static {
 pub enum Found {
     /// This page.
     Page(Page),
-    /// It is at this path, to which the client's query is added: 308.
+    /// It is at this path, to which the client's query is added: 308. The path is percent-encoded
+    /// (RFC 3986 section 2.1); one that cannot be the value of a header (RFC 9110 section 5.5) is
+    /// logged, and the client is answered 500.
     Redirect(String),
     /// Nothing: 404.
     Missing,
@@ -117,6 +120,10 @@ impl Lookup {
             Ok(Found::Redirect(path)) => {
                 let query = self.query.as_ref().map(|query| format!("?{query}"));
                 let target = path + &query.unwrap_or_default();
+                if !is_field_value(&target) {
+                    log::error!("a page source redirects to {target:?}, which is no path");
+                    return Err(Response::new(500));
+                }
                 Err(Response::new(308).header("Location", target))
             }
             Ok(Found::Missing) => Err(Response::new(404)),

@@ -30,6 +30,7 @@ fn source(gate: Gate) -> impl PageSource {
         }
         "/missing" => Ok(Found::Missing),
         "/elsewhere" => Ok(Found::Redirect("/here".into())),
+        "/split" => Ok(Found::Redirect("/x\r\nSet-Cookie: a=b".into())),
         "/broken" => Err(io::Error::other("broken")),
         "/panic" => panic!("a source panics"),
         "/short" => Ok(Found::Page(Page::reader("text/plain", 10, &b"short"[..]))),
@@ -199,8 +200,10 @@ fn a_source_that_fails_is_answered_for() {
         let live = Site::new(mode)
             .with(|server| server.pages(source(Gate::default())))
             .serve();
-        for target in ["/broken", "/panic", "/short"] {
-            assert_eq!(get(&live, target).0.status, 500, "{target}");
+        for target in ["/broken", "/panic", "/short", "/split"] {
+            let (response, _) = get(&live, target);
+            assert_eq!(response.status, 500, "{target}");
+            assert_eq!(response.header("Set-Cookie"), None);
         }
         let mut client = ask(&live, "/cut");
         assert_eq!(client.response().status, 200);
