@@ -1,13 +1,13 @@
 //! Pages that are looked for when they are asked for, on a thread that may wait for them.
 
-use std::io::{self, Read};
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 
 use super::conditions::Conditions;
-use super::page::{Page, read_part};
+use super::page::{Page, Parts};
 use super::response::Response;
 use crate::connection::{Errand, Part};
 use crate::protocol::handshake::is_field_value;
@@ -148,27 +148,27 @@ impl Errand for Lookup {
             }
         };
         let answer = page.answer(&self.conditions, self.head_only);
-        let Some((left, reader)) = answer.rest else {
+        let Some((left, parts)) = answer.rest else {
             return Part::Bytes {
                 head: answer.head,
                 body: answer.body,
                 rest: None,
             };
         };
-        Rest { reader, left }.read(answer.head)
+        Rest { parts, left }.read(answer.head)
     }
 }
 
 /// Reads on.
 struct Rest {
-    reader: Box<dyn Read + Send>,
+    parts: Box<dyn Parts>,
     left: u64,
 }
 
 impl Rest {
     fn read(mut self, head: Vec<u8>) -> Part {
         let len = self.left.min(PART);
-        match read_part(&mut *self.reader, len as usize) {
+        match self.parts.next(len as usize) {
             Ok(body) => {
                 self.left -= len;
                 Part::Bytes {

@@ -240,7 +240,7 @@ impl Server {
     ///
     /// A page that has been found is sent in parts, the next one read when the client has taken the
     /// one before. As many as there are connections may be under way: each holds one part in memory
-    /// at most, and the source's reader.
+    /// at most, and the source's reader, which for a folder is no open file.
     #[must_use]
     pub fn pages(mut self, source: impl PageSource) -> Self {
         self.app.source(source);
