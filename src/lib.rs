@@ -71,7 +71,8 @@
 //! `http/source.rs` looks for the page on the thread `pages` and reads its beginning there, and the
 //! part comes back through the inbox (`reactor/errands.rs`). `connection/fetch.rs` writes it, and
 //! sends for the next part when it has left. So a reader that is slow holds one part, and a disk that
-//! is slow holds up nobody but those who wait for it.
+//! is slow holds up nobody but those who wait for it. Of a reactor's errands only so many are out
+//! that the inbox has room for what they bring; the others wait for their turn.
 //!
 //! # What always holds
 //!
@@ -96,8 +97,9 @@
 //!   between its subscription and its end once, but none that was published to the others than
 //!   itself, and none before its handler has been told.
 //! - A subscriber that is behind costs pointers up to its outbox limit, then its connection.
-//! - No file is read on a reactor or a worker. The pages that may be under way are counted, and their
-//!   queues have room for all of them.
+//! - No file is read on a reactor or a worker. The errands that are out are counted until what they
+//!   brought has been taken, and their queues have room for all of them. A page that its client
+//!   takes slowly is none of them.
 //! - No thread ever blocks to send to a reactor: its inbox is bounded and says when it is full.
 
 mod connection;

@@ -93,8 +93,7 @@ impl<T> Connection<T> {
                     cx.account.adjust(&mut cold.charged, 0);
                     !cold.input.is_empty()
                 }) {
-                    let response = cx.front.refuse(408, "the request did not arrive in time");
-                    self.respond(response, cx);
+                    self.refuse(408, "the request did not arrive in time", cx);
                 } else {
                     self.state = State::Gone;
                 }

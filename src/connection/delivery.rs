@@ -73,6 +73,7 @@ pub(crate) trait Delivery {
 pub(crate) trait Front: Send + Sync {
     /// Lets an upgrade pass, or answers a request that no handler needs to see.
     fn decide(&self, request: &Request<'_>, upgrade: Option<&UpgradeRequest>) -> Verdict;
-    /// The response to a request that cannot be understood or takes too long.
-    fn refuse(&self, status: u16, reason: &str) -> Vec<u8>;
+    /// The response to a request that cannot be understood or takes too long; `with_body` is false
+    /// for the answer to HEAD.
+    fn refuse(&self, status: u16, reason: &str, with_body: bool) -> Vec<u8>;
 }

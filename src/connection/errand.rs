@@ -4,8 +4,9 @@ use bytes::Bytes;
 
 use crate::transport::Token;
 
-/// Errands of one server that may be under way at once, over all its reactors.
-pub(crate) const MAX_ERRANDS: usize = 128;
+/// Errands of one reactor that may be out at once; the others wait for their turn. One thread runs
+/// the errands of all reactors: more would not make it quicker.
+pub(crate) const MAX_ERRANDS: usize = 32;
 
 /// Work that may block. It runs on a thread of its own and brings a part of a response.
 pub(crate) trait Errand: Send {
@@ -24,10 +25,13 @@ pub(crate) enum Part {
     Broken,
 }
 
-/// Sends errands out. What one brings comes back through the reactor's inbox. Never blocks: there
-/// is room for [`MAX_ERRANDS`], and whoever makes one has counted it.
+/// Sends errands out, in the order they are given here. What one brings comes back through the
+/// reactor's inbox, which has room for that of [`MAX_ERRANDS`]. Never blocks.
 pub(crate) trait Errands: Send {
-    fn send(&self, token: Token, errand: Box<dyn Errand>);
+    /// Sends an errand once fewer than [`MAX_ERRANDS`] are out. A connection has one at most.
+    fn send(&mut self, token: Token, errand: Box<dyn Errand>);
+    /// What an errand brought was taken from the inbox.
+    fn returned(&mut self);
 }
 
 /// What becomes of a request.

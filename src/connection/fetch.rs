@@ -20,7 +20,7 @@ impl<T> Connection<T> {
             begun: false,
         };
         self.flags.set(Flags::REARM);
-        match &cx.errands {
+        match &mut cx.errands {
             Some(errands) => errands.send(token, errand),
             None => self.state = State::Gone,
         }
@@ -47,10 +47,7 @@ impl<T> Connection<T> {
                 }
             }
             Part::Broken if begun => self.state = State::Gone,
-            Part::Broken => {
-                let response = cx.front.refuse(500, "the page cannot be read");
-                self.respond(response, cx);
-            }
+            Part::Broken => self.refuse(500, "the page cannot be read", cx),
         }
     }
 
@@ -60,7 +57,7 @@ impl<T> Connection<T> {
         if !cold.outbox.is_empty() {
             return;
         }
-        if let (Some(rest), Some(errands)) = (cold.rest.take(), &cx.errands) {
+        if let (Some(rest), Some(errands)) = (cold.rest.take(), &mut cx.errands) {
             errands.send(token, rest);
             self.state = State::Fetching {
                 since: cx.now,
@@ -75,8 +72,7 @@ impl<T> Connection<T> {
         if begun {
             self.state = State::Gone;
         } else {
-            let response = cx.front.refuse(504, "the page takes too long to be read");
-            self.respond(response, cx);
+            self.refuse(504, "the page takes too long to be read", cx);
         }
     }
 

@@ -149,6 +149,8 @@ impl Flags {
     const CLOSE_ASKED: u16 = 1 << 11;
     /// The last frame is queued, whatever the handler has sent besides.
     const CUT: u16 = 1 << 12;
+    /// The request is HEAD: whatever answers it has no body (RFC 9110 section 9.3.2).
+    const HEAD: u16 = 1 << 13;
 
     fn has(self, flag: u16) -> bool {
         self.0 & flag != 0

@@ -414,6 +414,12 @@ impl<T> Connection<T> {
         } else {
             &buffer[..count]
         };
+        // Known before the head is complete or understood. An empty line may come first (RFC 9112
+        // section 2.2).
+        let line = input.strip_prefix(b"\r\n").unwrap_or(input);
+        if line.starts_with(b"HEAD ") {
+            self.flags.set(Flags::HEAD);
+        }
         let limit = cx.settings.max_headers;
         match find_head_end(input, scanned) {
             Some(end) if end <= limit => self.read_request(token, &input[..end], &input[end..], cx),
@@ -422,8 +428,7 @@ impl<T> Connection<T> {
                 .first()
                 .is_some_and(|&byte| !byte.is_ascii() || byte < b'\n') =>
             {
-                let response = cx.front.refuse(400, "this is not HTTP");
-                self.respond(response, cx);
+                self.refuse(400, "this is not HTTP", cx);
             }
             None if input.len() <= limit => {
                 if scanned == 0 {
@@ -434,12 +439,11 @@ impl<T> Connection<T> {
             _ => {
                 let in_request_line =
                     memchr::memchr(b'\n', &input[..limit.min(input.len())]).is_none();
-                let response = if in_request_line {
-                    cx.front.refuse(414, "request line too long")
+                if in_request_line {
+                    self.refuse(414, "request line too long", cx);
                 } else {
-                    cx.front.refuse(431, "request header too long")
-                };
-                self.respond(response, cx);
+                    self.refuse(431, "request header too long", cx);
+                }
             }
         }
         cx.buffer = buffer;
@@ -458,17 +462,11 @@ impl<T> Connection<T> {
         let mut storage = [httparse::EMPTY_HEADER; MAX_HEADERS];
         let request = match Request::parse(head, &mut storage) {
             Ok(request) => request,
-            Err(error) => {
-                let response = cx.front.refuse(error.status(), &error.to_string());
-                return self.respond(response, cx);
-            }
+            Err(error) => return self.refuse(error.status(), &error.to_string(), cx),
         };
         let upgrade = match request.upgrade() {
             Ok(upgrade) => upgrade,
-            Err(error) => {
-                let response = cx.front.refuse(error.status(), &error.to_string());
-                return self.respond(response, cx);
-            }
+            Err(error) => return self.refuse(error.status(), &error.to_string(), cx),
         };
         match cx.front.decide(&request, upgrade.as_ref()) {
             Verdict::Upgrade => {}
@@ -499,8 +497,10 @@ impl<T> Connection<T> {
         cx.delivery.open(to, head, &request, &upgrade, remote);
     }
 
-    /// Queues an HTTP response, the last this connection sends.
-    pub(super) fn respond<S, D>(&mut self, response: Vec<u8>, cx: &mut Context<S, D>) {
+    /// Answers a request of which no more is to be known; nothing of a response has been queued.
+    pub(super) fn refuse<S, D>(&mut self, status: u16, reason: &str, cx: &mut Context<S, D>) {
+        let with_body = !self.flags.has(Flags::HEAD);
+        let response = cx.front.refuse(status, reason, with_body);
         self.push_bytes(&response, cx);
         self.responded(cx);
     }

@@ -49,12 +49,14 @@ fn opaque(tag: &str) -> &str {
     tag.strip_prefix("W/").unwrap_or(tag)
 }
 
-/// A time as a date in HTTP can say it.
+/// The last second of the year 9999, since 1970.
+const LAST_SECOND: u64 = 253_402_300_799;
+
+/// A time as a date in HTTP can say it, or the nearest one: its years have four digits (RFC 9110
+/// section 5.6.7), and those before 1970 are of no use here.
 pub(super) fn whole_seconds(time: SystemTime) -> SystemTime {
-    match time.duration_since(UNIX_EPOCH) {
-        Ok(since) => UNIX_EPOCH + Duration::from_secs(since.as_secs()),
-        Err(_) => UNIX_EPOCH,
-    }
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    UNIX_EPOCH + Duration::from_secs(since.as_secs().min(LAST_SECOND))
 }
 
 #[cfg(test)]

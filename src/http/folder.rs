@@ -1,17 +1,20 @@
 //! A folder of files as pages.
 
 use std::ffi::OsStr;
-use std::fs::{self, File};
+use std::fs::{self, File, Metadata};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
+use std::time::SystemTime;
 
+use bytes::Bytes;
 use rustix::fs::{Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
-use super::page::Page;
+use super::page::{Page, Parts};
 use super::source::{Found, PageSource};
 
 /// The file that stands for its folder.
@@ -28,10 +31,15 @@ const ATTEMPTS: usize = 8;
 /// names a folder without its last `/` is redirected. The content type follows from the name, text
 /// is UTF-8. A file is read in parts while it is sent.
 ///
-/// A file that shrinks while it is being sent breaks its transfer off.
+/// A file is open only while a part of it is read, so that slow clients hold no descriptors. One
+/// that shrinks while it is being sent, or is no longer there under its name, breaks its transfer
+/// off.
 #[derive(Debug)]
-pub struct Folder {
-    root: OwnedFd,
+pub struct Folder(Arc<Root>);
+
+#[derive(Debug)]
+struct Root {
+    folder: OwnedFd,
     /// Without any symbolic link in it.
     path: PathBuf,
 }
@@ -44,16 +52,18 @@ impl Folder {
     pub fn open(path: impl AsRef<Path>) -> io::Result<Self> {
         let path = fs::canonicalize(path)?;
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let root = rustix::fs::open(&path, flags, Mode::empty())?;
-        Ok(Self { root, path })
+        let folder = rustix::fs::open(&path, flags, Mode::empty())?;
+        Ok(Self(Arc::new(Root { folder, path })))
     }
+}
 
+impl Root {
     /// Opens what `name` means in the folder. Never waits for the other end of a pipe.
     fn file(&self, name: &Path) -> io::Result<File> {
         let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
         let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
         for _ in 0..ATTEMPTS {
-            match rustix::fs::openat2(&self.root, name, flags, Mode::empty(), resolve) {
+            match rustix::fs::openat2(&self.folder, name, flags, Mode::empty(), resolve) {
                 Ok(file) => return Ok(file.into()),
                 Err(Errno::AGAIN) => {}
                 // Older than Linux 5.6, or forbidden by a filter of system calls.
@@ -76,7 +86,7 @@ impl Folder {
             inside
         };
         let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOFOLLOW;
-        let file = rustix::fs::openat(&self.root, inside, flags, Mode::empty())?;
+        let file = rustix::fs::openat(&self.folder, inside, flags, Mode::empty())?;
         Ok(file.into())
     }
 }
@@ -90,7 +100,7 @@ impl PageSource for Folder {
         if is_folder {
             name.push(INDEX);
         }
-        let file = match self.file(&name) {
+        let file = match self.0.file(&name) {
             Ok(file) => file,
             Err(error) => return missing(error),
         };
@@ -107,11 +117,70 @@ impl PageSource for Folder {
             metadata.mtime_nsec(),
             metadata.len()
         );
-        let page = Page::reader(content_type(&name), metadata.len(), file).etag(&tag);
+        let content_type = content_type(&name);
+        let parts = Reopened {
+            root: Arc::clone(&self.0),
+            name,
+            identity: Identity::of(&metadata),
+            file: Some(file),
+            at: 0,
+        };
+        let page = Page::parts(content_type, metadata.len(), parts).etag(&tag);
         Ok(Found::Page(match metadata.modified() {
             Ok(modified) => page.modified(modified),
             Err(_) => page,
         }))
+    }
+}
+
+/// A file that is opened for each part of it.
+struct Reopened {
+    root: Arc<Root>,
+    name: PathBuf,
+    identity: Identity,
+    /// Open since it was found, for its first part.
+    file: Option<File>,
+    at: u64,
+}
+
+/// What tells a file from another that has its name later. A number may be given again to a file
+/// that is made when this one has gone, but not with the same time.
+#[derive(PartialEq, Eq)]
+struct Identity {
+    device: u64,
+    inode: u64,
+    created: Option<SystemTime>,
+}
+
+impl Identity {
+    fn of(metadata: &Metadata) -> Self {
+        Self {
+            device: metadata.dev(),
+            inode: metadata.ino(),
+            created: metadata.created().ok(),
+        }
+    }
+}
+
+impl Reopened {
+    fn open(&mut self) -> io::Result<File> {
+        if let Some(file) = self.file.take() {
+            return Ok(file);
+        }
+        let file = self.root.file(&self.name)?;
+        if Identity::of(&file.metadata()?) != self.identity {
+            return Err(io::Error::other("another file has its name now"));
+        }
+        Ok(file)
+    }
+}
+
+impl Parts for Reopened {
+    fn next(&mut self, len: usize) -> io::Result<Bytes> {
+        let mut bytes = vec![0; len];
+        self.open()?.read_exact_at(&mut bytes, self.at)?;
+        self.at += len as u64;
+        Ok(Bytes::from(bytes))
     }
 }
 
@@ -266,8 +335,8 @@ mod tests {
             symlink(target, scratch.join("root").join(name)).unwrap();
         }
         let folder = Folder::open(scratch.join("root")).unwrap();
-        type Open = fn(&Folder, &Path) -> io::Result<File>;
-        for open in [Folder::file as Open, Folder::file_checked] {
+        type Open = fn(&Root, &Path) -> io::Result<File>;
+        for open in [Root::file as Open, Root::file_checked] {
             for name in [
                 "up",
                 "absolute",
@@ -277,18 +346,18 @@ mod tests {
                 "round",
                 "none",
             ] {
-                let found = open(&folder, Path::new(name)).map(drop);
+                let found = open(&folder.0, Path::new(name)).map(drop);
                 let error = found.expect_err(name);
                 assert!(matches!(missing(error), Ok(Found::Missing)), "{name}");
             }
             for name in ["file", "inner", "sub/inner"] {
                 let mut text = String::new();
-                let mut file = open(&folder, Path::new(name)).expect(name);
+                let mut file = open(&folder.0, Path::new(name)).expect(name);
                 file.read_to_string(&mut text).unwrap();
                 assert_eq!(text, "file", "{name}");
             }
             assert!(
-                open(&folder, Path::new("sub"))
+                open(&folder.0, Path::new("sub"))
                     .unwrap()
                     .metadata()
                     .unwrap()

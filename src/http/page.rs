@@ -45,7 +45,27 @@ pub(crate) struct Fixed {
 
 enum Body {
     Memory(Bytes),
-    Reader(Box<dyn Read + Send>),
+    Parts(Box<dyn Parts>),
+}
+
+/// The bytes of a page, read a part at a time.
+pub(super) trait Parts: Send {
+    /// Reads the next `len` bytes, all of them.
+    fn next(&mut self, len: usize) -> io::Result<Bytes>;
+}
+
+/// Those of a reader.
+struct Reader<R>(R);
+
+impl<R: Read + Send> Parts for Reader<R> {
+    fn next(&mut self, len: usize) -> io::Result<Bytes> {
+        let mut bytes = Vec::with_capacity(len);
+        let mut part = self.0.by_ref().take(len as u64);
+        if part.read_to_end(&mut bytes)? < len {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        Ok(Bytes::from(bytes))
+    }
 }
 
 /// How a page is answered: the head and what follows it at once, and what there is to read after
@@ -53,7 +73,7 @@ enum Body {
 pub(crate) struct Answer {
     pub(crate) head: Vec<u8>,
     pub(crate) body: Bytes,
-    pub(super) rest: Option<(u64, Box<dyn Read + Send>)>,
+    pub(super) rest: Option<(u64, Box<dyn Parts>)>,
 }
 
 impl Page {
@@ -79,7 +99,8 @@ impl Page {
 
     /// A page of `len` bytes that are read while it is sent, a part at a time and never on an
     /// event loop; what comes after them is not read. For a [`PageSource`](super::PageSource):
-    /// it can be sent once.
+    /// it can be sent once. The reader is kept until the client has all but the last part, however
+    /// slow it is.
     ///
     /// # Panics
     /// As [`new`](Self::new).
@@ -89,9 +110,13 @@ impl Page {
         len: u64,
         reader: impl Read + Send + 'static,
     ) -> Self {
+        Self::parts(content_type.into(), len, Reader(reader))
+    }
+
+    pub(super) fn parts(content_type: String, len: u64, parts: impl Parts + 'static) -> Self {
         Self {
-            about: About::new(content_type.into(), len, None),
-            body: Body::Reader(Box::new(reader)),
+            about: About::new(content_type, len, None),
+            body: Body::Parts(Box::new(parts)),
         }
     }
 
@@ -108,7 +133,8 @@ impl Page {
         self
     }
 
-    /// Sets when the page was last modified, which is said in whole seconds.
+    /// Sets when the page was last modified, which is said in whole seconds, from the year 1970 to
+    /// 9999.
     #[must_use]
     pub fn modified(mut self, modified: SystemTime) -> Self {
         self.about.modified = Some(whole_seconds(modified));
@@ -135,7 +161,7 @@ impl Page {
                 about: self.about,
                 body,
             }),
-            Body::Reader(_) => None,
+            Body::Parts(_) => None,
         }
     }
 
@@ -147,13 +173,13 @@ impl Page {
                 body,
             }
             .answer(conditions, head_only),
-            Body::Reader(reader) => {
+            Body::Parts(parts) => {
                 let (head, has_body) = self.about.head(conditions);
                 let wanted = has_body && !head_only && self.about.len > 0;
                 Answer {
                     head,
                     body: Bytes::new(),
-                    rest: wanted.then_some((self.about.len, reader)),
+                    rest: wanted.then_some((self.about.len, parts)),
                 }
             }
         }
@@ -242,15 +268,6 @@ impl std::fmt::Debug for Page {
     }
 }
 
-/// Reads exactly `len` bytes.
-pub(super) fn read_part(reader: &mut dyn Read, len: usize) -> io::Result<Bytes> {
-    let mut bytes = Vec::with_capacity(len);
-    if reader.take(len as u64).read_to_end(&mut bytes)? < len {
-        return Err(io::ErrorKind::UnexpectedEof.into());
-    }
-    Ok(Bytes::from(bytes))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -285,7 +302,7 @@ mod tests {
 
     #[test]
     fn a_reader_is_read_to_its_length_or_fails() {
-        let part = |len| read_part(&mut &b"hello"[..], len);
+        let part = |len| Reader(&b"hello"[..]).next(len);
         assert_eq!(part(4).unwrap(), "hell");
         assert_eq!(part(5).unwrap(), "hello");
         assert!(part(6).is_err());

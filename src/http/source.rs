@@ -1,16 +1,19 @@
 //! Pages that are looked for when they are asked for, on a thread that may wait for them.
 
-use std::io::{self, Read};
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 
 use super::conditions::Conditions;
-use super::page::{Page, read_part};
+use super::page::{Page, Parts};
 use super::response::Response;
-use crate::connection::{Errand, MAX_ERRANDS, Part};
+use crate::connection::{Errand, Part};
+use crate::protocol::handshake::is_field_value;
 
+/// Pages of one server that may be looked for at once, over all its reactors.
+const MAX_LOOKUPS: usize = 128;
 /// The most bytes of a page that are read at once; the next ones are read when these have left.
 const PART: u64 = 128 * 1024;
 
@@ -49,13 +52,15 @@ pub trait PageSource: Send + Sync + 'static {
 pub enum Found {
     /// This page.
     Page(Page),
-    /// It is at this path, to which the client's query is added: 308.
+    /// It is at this path, to which the client's query is added: 308. The path is percent-encoded
+    /// (RFC 3986 section 2.1); one that cannot be the value of a header (RFC 9110 section 5.5) is
+    /// logged, and the client is answered 500.
     Redirect(String),
     /// Nothing: 404.
     Missing,
 }
 
-/// Counts the pages of one server that are being fetched, against [`MAX_ERRANDS`].
+/// Counts the pages of one server that are being looked for, against [`MAX_LOOKUPS`].
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Permits(Arc<AtomicUsize>);
 
@@ -67,7 +72,7 @@ impl Permits {
     fn take(&self) -> Option<Permit> {
         let before = self.0.fetch_add(1, Ordering::AcqRel);
         let permit = Permit(self.clone());
-        (before < MAX_ERRANDS).then_some(permit)
+        (before < MAX_LOOKUPS).then_some(permit)
     }
 }
 
@@ -84,11 +89,13 @@ pub(crate) struct Lookup {
     query: Option<String>,
     conditions: Conditions,
     head_only: bool,
-    permit: Permit,
+    /// Until the page is found and its beginning read: whoever receives it slowly keeps nobody
+    /// else from theirs.
+    _permit: Permit,
 }
 
 impl Lookup {
-    /// `None`: too many pages are being fetched.
+    /// `None`: too many pages are being looked for.
     pub(crate) fn new(
         source: &Arc<dyn PageSource>,
         permits: &Permits,
@@ -97,7 +104,7 @@ impl Lookup {
         head_only: bool,
     ) -> Option<Self> {
         Some(Self {
-            permit: permits.take()?,
+            _permit: permits.take()?,
             source: Arc::clone(source),
             path: path.to_owned(),
             query: query.map(str::to_owned),
@@ -113,6 +120,10 @@ impl Lookup {
             Ok(Found::Redirect(path)) => {
                 let query = self.query.as_ref().map(|query| format!("?{query}"));
                 let target = path + &query.unwrap_or_default();
+                if !is_field_value(&target) {
+                    log::error!("a page source redirects to {target:?}, which is no path");
+                    return Err(Response::new(500));
+                }
                 Err(Response::new(308).header("Location", target))
             }
             Ok(Found::Missing) => Err(Response::new(404)),
@@ -137,34 +148,27 @@ impl Errand for Lookup {
             }
         };
         let answer = page.answer(&self.conditions, self.head_only);
-        let Some((left, reader)) = answer.rest else {
+        let Some((left, parts)) = answer.rest else {
             return Part::Bytes {
                 head: answer.head,
                 body: answer.body,
                 rest: None,
             };
         };
-        let rest = Rest {
-            reader,
-            left,
-            _permit: self.permit,
-        };
-        rest.read(answer.head)
+        Rest { parts, left }.read(answer.head)
     }
 }
 
 /// Reads on.
 struct Rest {
-    reader: Box<dyn Read + Send>,
+    parts: Box<dyn Parts>,
     left: u64,
-    /// Given back when it is dropped, wherever that is.
-    _permit: Permit,
 }
 
 impl Rest {
     fn read(mut self, head: Vec<u8>) -> Part {
         let len = self.left.min(PART);
-        match read_part(&mut *self.reader, len as usize) {
+        match self.parts.next(len as usize) {
             Ok(body) => {
                 self.left -= len;
                 Part::Bytes {
@@ -194,7 +198,7 @@ mod tests {
     #[test]
     fn permits_come_back_and_have_an_end() {
         let permits = Permits::default();
-        let held: Vec<_> = (0..MAX_ERRANDS).map(|_| permits.take().unwrap()).collect();
+        let held: Vec<_> = (0..MAX_LOOKUPS).map(|_| permits.take().unwrap()).collect();
         assert!(permits.take().is_none());
         assert!(permits.take().is_none());
         drop(held);

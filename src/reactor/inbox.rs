@@ -12,7 +12,7 @@ use crate::transport::Token;
 
 /// Items besides batches and parts that the inbox holds at most; a thread that would exceed it is told [`Full`].
 const ITEMS: usize = if cfg!(all(test, loom)) { 2 } else { 8 * 1024 };
-/// Parts of responses for which there is room besides: all that can be under way.
+/// Parts of responses for which there is room besides: as many as errands may be out.
 const PARTS: usize = if cfg!(all(test, loom)) {
     0
 } else {
@@ -124,7 +124,7 @@ impl Inbox {
         self.take(Item::Batch(batch));
     }
 
-    /// Brings a part of a response; there is room for every part there is.
+    /// Brings a part of a response; there is room for those of all errands that are out.
     pub(crate) fn bring(&self, token: Token, part: Part) {
         self.take(Item::Part { token, part });
     }

@@ -386,6 +386,10 @@ impl<S: Sys, D: Handoff> Reactor<S, D> {
                     link.release(bytes);
                 }
                 Item::Part { token, part } => {
+                    // Whoever waits is before the one whose part this is.
+                    if let Some(errands) = &mut self.cx.errands {
+                        errands.returned();
+                    }
                     if let Some(connection) = find(&mut self.connections, token) {
                         connection.take_part(part, &mut self.cx);
                         self.finish(token);

@@ -173,7 +173,7 @@ impl Front for App {
         respond(request, &response)
     }
 
-    fn refuse(&self, status: u16, reason: &str) -> Vec<u8> {
+    fn refuse(&self, status: u16, reason: &str, with_body: bool) -> Vec<u8> {
         let response = Response::new(status).text(reason);
         let response = match status {
             // RFC 6455 section 4.2.2, point 4.
@@ -182,7 +182,7 @@ impl Front for App {
                 .header("Sec-WebSocket-Version", "13"),
             _ => response,
         };
-        response.encode(true)
+        response.encode(with_body)
     }
 }
 

@@ -251,9 +251,13 @@ impl Server {
 
     /// Answers a plain GET or HEAD of any other path with what `source` finds there, which may be
     /// slow: it is asked, and read from, on a thread of its own. Upgrades, and the paths of routes
-    /// that do not end in `/`, never reach it. At most 128 of its pages are under way at once;
+    /// that do not end in `/`, never reach it. At most 128 of its pages are looked for at once;
     /// more are answered 503, and one that takes longer than
     /// [`Timeouts::handshake`](crate::Timeouts::handshake) to find is answered 504.
+    ///
+    /// A page that has been found is sent in parts, the next one read when the client has taken the
+    /// one before. As many as there are connections may be under way: each holds one part in memory
+    /// at most, and the source's reader, which for a folder is no open file.
     #[must_use]
     pub fn pages(mut self, source: impl PageSource) -> Self {
         self.app.source(source);

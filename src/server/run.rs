@@ -141,7 +141,7 @@ impl Server {
             drain: self.config.timeouts.drain,
         };
         let jobs = if app.has_source() {
-            let (jobs, received) = errands();
+            let (jobs, received) = errands(self.reactors.len());
             running.start("pages".to_owned(), move || {
                 received.iter().for_each(Job::run);
                 Ok(())

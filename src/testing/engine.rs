@@ -88,7 +88,7 @@ impl Engine {
                 answered: None,
             });
         }
-        let (jobs, errands) = errands();
+        let (jobs, errands) = errands(reactors);
         let mut loops = Vec::new();
         let mut stats = Vec::new();
         for (index, inbox) in inboxes.iter().enumerate() {

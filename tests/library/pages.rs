@@ -1,13 +1,13 @@
 //! Pages of a library user's own, from sources that are slow, broken or large.
 
 use std::io::{self, Read};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use sockeye::{Found, Page, PageSource};
 
 use crate::client::{Client, Response};
 use crate::gate::Gate;
-use crate::site::{Live, Site, here, in_both_modes};
+use crate::site::{Live, Mode, Site, here, in_both_modes};
 
 /// As many pages may be fetched at once (see `Server::pages`).
 const AT_ONCE: usize = 128;
@@ -30,6 +30,7 @@ fn source(gate: Gate) -> impl PageSource {
         }
         "/missing" => Ok(Found::Missing),
         "/elsewhere" => Ok(Found::Redirect("/here".into())),
+        "/split" => Ok(Found::Redirect("/x\r\nSet-Cookie: a=b".into())),
         "/broken" => Err(io::Error::other("broken")),
         "/panic" => panic!("a source panics"),
         "/short" => Ok(Found::Page(Page::reader("text/plain", 10, &b"short"[..]))),
@@ -199,8 +200,10 @@ fn a_source_that_fails_is_answered_for() {
         let live = Site::new(mode)
             .with(|server| server.pages(source(Gate::default())))
             .serve();
-        for target in ["/broken", "/panic", "/short"] {
-            assert_eq!(get(&live, target).0.status, 500, "{target}");
+        for target in ["/broken", "/panic", "/short", "/split"] {
+            let (response, _) = get(&live, target);
+            assert_eq!(response.status, 500, "{target}");
+            assert_eq!(response.header("Set-Cookie"), None);
         }
         let mut client = ask(&live, "/cut");
         assert_eq!(client.response().status, 200);
@@ -245,4 +248,26 @@ fn a_stuck_source_does_not_keep_the_server_from_ending() {
         assert!(took < Duration::from_secs(3), "{took:?}");
         gate.open();
     });
+}
+
+/// There are file systems that say so.
+#[test]
+fn a_page_may_be_from_any_year() {
+    let far = Duration::from_secs(1 << 40);
+    let live = Site::new(Mode::Inline)
+        .with(move |server| {
+            let page = |modified| Page::html("old").modified(modified);
+            server
+                .page("/future", page(UNIX_EPOCH + far))
+                .page("/past", page(UNIX_EPOCH - far))
+        })
+        .serve();
+    for (target, date) in [
+        ("/future", "Fri, 31 Dec 9999 23:59:59 GMT"),
+        ("/past", "Thu, 01 Jan 1970 00:00:00 GMT"),
+    ] {
+        let (response, body) = get(&live, target);
+        assert_eq!((response.status, &*body), (200, "old"), "{target}");
+        assert_eq!(response.header("Last-Modified"), Some(date), "{target}");
+    }
 }

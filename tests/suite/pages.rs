@@ -419,6 +419,59 @@ fn a_file_that_shrinks_breaks_its_transfer_off() {
     assert_eq!(status(&server, "/large.bin"), 200);
 }
 
+/// A file is open only while it is read: not as long as a client takes to receive it.
+#[test]
+fn readers_that_are_slow_hold_no_file() {
+    const SIZE: usize = 32 << 20;
+    let folder = Scratch::new("slow");
+    let file = File::create(folder.path().join("large.bin")).unwrap();
+    file.set_len(SIZE as u64).unwrap();
+    let server = folder.serve();
+    assert_eq!(status(&server, "/large.bin"), 200);
+    let before = server.settled_descriptors();
+    let mut clients: Vec<_> = (0..8).map(|_| server.connect()).collect();
+    for client in &mut clients {
+        client.send(b"GET /large.bin HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        assert_eq!(client.response().status, 200);
+    }
+    let settled = server.settled_descriptors();
+    assert_eq!(settled, before + clients.len(), "one socket for each");
+    for client in &mut clients {
+        assert_eq!(client.rest().len(), SIZE);
+    }
+}
+
+/// What comes is one file's or breaks off, and a file that grows is sent as it was.
+#[test]
+fn a_file_that_changes_on_its_way() {
+    const SIZE: usize = 32 << 20;
+    let folder = Scratch::new("changes");
+    let path = folder.path().join("large.bin");
+    fs::write(&path, vec![b'a'; SIZE]).unwrap();
+    let server = folder.serve();
+    let ask = || {
+        let mut client = server.connect();
+        client.send(b"GET /large.bin HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        assert_eq!(
+            client.response().header("Content-Length"),
+            Some(&*SIZE.to_string())
+        );
+        client
+    };
+    let mut client = ask();
+    let mut file = File::options().append(true).open(&path).unwrap();
+    file.write_all(b"more").unwrap();
+    assert_eq!(client.rest().len(), SIZE);
+    fs::write(&path, vec![b'a'; SIZE]).unwrap();
+    let mut client = ask();
+    folder.write("other.bin", vec![b'b'; SIZE]);
+    fs::rename(folder.path().join("other.bin"), &path).unwrap();
+    let received = client.rest();
+    assert!(received.len() < SIZE, "{} bytes came", received.len());
+    assert!(received.iter().all(|&byte| byte == b'a'));
+    assert_eq!(get(&server, "/large.bin").1[0], b'b');
+}
+
 #[test]
 fn many_at_once_all_get_their_page() {
     let folder = Scratch::new("many");

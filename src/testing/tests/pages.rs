@@ -1,6 +1,7 @@
 //! Pages that are fetched, one errand at a time.
 
 use std::io::{self, Read};
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::*;
@@ -54,7 +55,10 @@ impl Drop for Pattern {
 fn ask(window: usize) -> (TestPeer, Arc<AtomicBool>) {
     let dropped = Arc::<AtomicBool>::default();
     let source = Source(Arc::clone(&dropped));
-    let mut pair = Pair::new(|_request| Silent).window(window);
+    let mut config = Config::default();
+    config.limits.max_connections = Some(1000);
+    let pair = Pair::new(|_request| Silent).config(config);
+    let mut pair = pair.window(window);
     pair.install = Box::new(move |app| app.source(source));
     let mut peer = pair.start().unwrap();
     peer.send_raw(b"GET /page HTTP/1.1\r\nHost: localhost\r\n\r\n");
@@ -67,11 +71,29 @@ impl Handler for Silent {
     fn on_message(&mut self, _: &mut Peer<'_>, _: Message<'_>) {}
 }
 
+/// Further clients of the same server, each of which has asked for the page.
+fn others(peer: &mut TestPeer, count: u16, window: usize) -> Vec<Wire> {
+    let ask = |at| {
+        let remote = SocketAddr::from(([127, 0, 0, 2], 50_000 + at));
+        let wire = peer.engine.network(0).connect(remote, window);
+        wire.write(b"GET /page HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        wire
+    };
+    let wires = (0..count).map(ask).collect();
+    peer.run();
+    wires
+}
+
 /// Runs the errand that is waiting, if there is one.
 fn fetch(peer: &mut TestPeer) -> bool {
     let ran = peer.engine.run_errand();
     peer.run();
     ran
+}
+
+/// Runs errands as long as there are any.
+fn fetch_all(peer: &mut TestPeer) {
+    while fetch(peer) {}
 }
 
 fn status(peer: &TestPeer) -> &str {
@@ -205,4 +227,100 @@ fn a_page_under_way_is_finished_at_shutdown() {
     assert_eq!(peer.next, Next::Never);
     fetch(&mut peer);
     assert!(dropped.load(Ordering::Relaxed));
+}
+
+/// However many there are, and however long they take.
+#[test]
+fn readers_that_are_slow_leave_the_pages_to_others() {
+    let (mut peer, _) = ask(4096);
+    fetch_all(&mut peer);
+    let mut slow = Vec::new();
+    for _ in 0..6 {
+        slow.extend(others(&mut peer, 50, 4096));
+        fetch_all(&mut peer);
+    }
+    for wire in &slow {
+        assert!(wire.read().starts_with(b"HTTP/1.1 200"));
+    }
+    let quick = others(&mut peer, 1, 1 << 20);
+    fetch_all(&mut peer);
+    let page = quick[0].read();
+    assert!(page.starts_with(b"HTTP/1.1 200") && page.len() > SIZE);
+}
+
+/// Whoever waits for its next part is served before those that had theirs since.
+#[test]
+fn parts_are_fetched_in_turn() {
+    const READERS: usize = 100;
+    let (mut peer, _) = ask(1 << 20);
+    let readers = others(&mut peer, READERS as u16, 1 << 20);
+    let mut got = vec![0; READERS];
+    loop {
+        // The thread for errands is ahead of the reactor.
+        let mut ran = false;
+        while peer.engine.run_errand() {
+            ran = true;
+        }
+        assert!(
+            peer.engine.inbox_len(0) <= 32,
+            "{}",
+            peer.engine.inbox_len(0)
+        );
+        peer.run();
+        for (got, wire) in got.iter_mut().zip(&readers) {
+            *got += wire.read().len();
+        }
+        let (least, most) = (got.iter().min().unwrap(), got.iter().max().unwrap());
+        assert!(most - least <= 2 * PART, "{most} and {least}");
+        if !ran {
+            break;
+        }
+    }
+    assert!(got.iter().all(|&got| got > SIZE), "{got:?}");
+}
+
+/// The answer to HEAD has no body, whatever happens (RFC 9110 section 9.3.2).
+#[test]
+fn head_is_never_answered_with_a_body() {
+    struct Failing;
+    impl PageSource for Failing {
+        fn find(&self, _: &str) -> io::Result<Found> {
+            panic!("a source panics");
+        }
+    }
+    let long = "x".repeat(20_000);
+    for (request, status) in [
+        ("/healthz HTTP/1.1\r\nHost: localhost\r\n\r\n", "200"),
+        ("/page HTTP/1.1\r\nHost: localhost\r\n\r\n", "500"),
+        ("/late HTTP/1.1\r\nHost: localhost\r\n\r\n", "504"),
+        ("/ HTTP/1.1\r\nHost: loc", "408"),
+        ("/ HTTP/1.1\r\n\r\n", "400"),
+        ("/ HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\n", "400"),
+        ("/ HTTP/1.1\nHost: a\n\n", "400"),
+        ("/ HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\n\r\n", "400"),
+        (&format!("/{long} HTTP/1.1\r\nHost: a\r\n\r\n"), "414"),
+        (&format!("/ HTTP/1.1\r\nA: {long}\r\n\r\n"), "431"),
+    ] {
+        for method in ["HEAD", "\r\nHEAD", "GET"] {
+            let mut pair = Pair::new(|_request| Silent);
+            pair.install = Box::new(move |app| app.source(Failing));
+            let mut peer = pair.start().unwrap();
+            peer.send_raw(format!("{method} {request}").as_bytes());
+            if !request.starts_with("/late") {
+                fetch(&mut peer);
+            }
+            peer.advance(Duration::from_secs(11));
+            let text = std::str::from_utf8(&peer.input).unwrap();
+            let (head, body) = text.split_once("\r\n\r\n").unwrap();
+            // An empty line is in the way of a request line that has no end.
+            if status != "414" || !method.starts_with('\r') {
+                assert_eq!(&head[9..12], status, "{method} {request:.40}");
+            }
+            assert_eq!(
+                body.is_empty(),
+                method != "GET",
+                "{method} {request:.40}: {body:?}"
+            );
+        }
+    }
 }
