@@ -270,10 +270,11 @@ impl std::fmt::Debug for Page {
 
 #[cfg(test)]
 mod tests {
+    use super::super::response::dateless;
     use super::*;
 
     fn text(answer: &Answer) -> String {
-        String::from_utf8([&answer.head[..], &answer.body].concat()).unwrap()
+        dateless(&[&answer.head[..], &answer.body].concat())
     }
 
     #[test]

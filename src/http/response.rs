@@ -1,5 +1,7 @@
 //! The head of a response, and its body if that is short.
 
+use std::time::SystemTime;
+
 use bytes::Bytes;
 
 /// A response with a body that is held in memory.
@@ -62,6 +64,8 @@ pub(super) fn encode_head<'h>(
     content: Option<Content<'_>>,
 ) -> Vec<u8> {
     let mut out = format!("HTTP/1.1 {status} {}\r\n", reason_phrase(status));
+    // RFC 9110 section 6.6.1.
+    out += &format!("Date: {}\r\n", httpdate::fmt_http_date(SystemTime::now()));
     for (name, value) in headers {
         out += &format!("{name}: {value}\r\n");
     }
@@ -118,6 +122,19 @@ fn reason_phrase(status: u16) -> &'static str {
     }
 }
 
+/// A response without its date, which has to be that of the moment.
+#[cfg(test)]
+#[track_caller]
+pub(super) fn dateless(response: &[u8]) -> String {
+    let text = std::str::from_utf8(response).expect("text");
+    let (before, rest) = text.split_once("Date: ").expect("a date");
+    let (date, after) = rest.split_once("\r\n").expect("a line");
+    let date = httpdate::parse_http_date(date).expect("a date");
+    let age = SystemTime::now().duration_since(date).expect("a past");
+    assert!(age.as_secs() < 60, "{age:?}");
+    format!("{before}{after}")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -125,9 +142,8 @@ mod tests {
     #[test]
     fn a_response_states_its_length_and_ends_the_connection() {
         let response = Response::new(404).header("X-A", "b");
-        let text = String::from_utf8(response.encode(true)).unwrap();
         assert_eq!(
-            text,
+            dateless(&response.encode(true)),
             "HTTP/1.1 404 Not Found\r\nX-A: b\r\nContent-Type: text/plain; charset=utf-8\r\n\
              X-Content-Type-Options: nosniff\r\nContent-Length: 10\r\nConnection: close\r\n\r\n\
              Not Found\n"
