@@ -6,10 +6,9 @@ use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
 
-use clap::Parser;
 use sockeye::{Config, Folder, Running, Server, services};
 
-use cli::flags::Flags;
+use cli::flags::{self, Flags};
 use cli::signals::{self, StopSwitch};
 use cli::{descriptors, logger};
 
@@ -19,11 +18,14 @@ const FAILED: u8 = 1;
 const CANNOT_START: u8 = 2;
 
 fn main() -> ExitCode {
-    let flags = match Flags::try_parse() {
+    let flags = match Flags::read() {
         Ok(flags) => flags,
         Err(error) => return explain(&error),
     };
     logger::init(flags.log);
+    for name in flags::unknown(std::env::vars_os().map(|(name, _)| name)) {
+        log::warn!("{name} in the environment is no variable of this program (see --help)");
+    }
     let pages = flags.pages.clone();
     let config = flags.into_config();
 
@@ -88,9 +90,8 @@ fn explain(error: &clap::Error) -> ExitCode {
         let _ = error.print();
         return ExitCode::SUCCESS;
     }
-    let text = error.to_string();
-    let line = text.lines().next().unwrap_or("bad flags");
-    let line = line.trim_start_matches("error: ");
+    let arguments: Vec<_> = std::env::args_os().skip(1).collect();
+    let line = flags::explain(error, &arguments);
     let _ = writeln!(std::io::stderr(), "sockeye: {line} (see --help)");
     ExitCode::from(CANNOT_START)
 }

@@ -1,23 +1,23 @@
 //! The command line. Every default comes from [`Config::default`].
 
+use std::env;
+use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::builder::{
-    BoolishValueParser, PossibleValuesParser, RangedU64ValueParser, TypedValueParser,
-};
-use clap::{Args, Parser};
+use clap::builder::{BoolishValueParser, PossibleValuesParser, Resettable, TypedValueParser};
+use clap::error::{ContextKind, ContextValue};
+use clap::{Args, Command, CommandFactory, FromArgMatches, Parser};
 use log::LevelFilter;
 use sockeye::Config;
 
 use super::values::{self, Bytes, Timeout, bytes_from};
 
-/// More threads than this can only be a slip of the finger.
-const MAX_THREADS: u64 = 1024;
 /// A request's head shorter than this cannot hold an opening handshake with a long path.
 const MIN_HEADERS: usize = 256;
 
 const AFTER_HELP: &str = "\
-Every flag can also be set in the environment; the command line comes first. BYTES are whole \
+Every flag can also be set in the environment; the command line comes first, and an empty \
+variable counts as none. BYTES are whole \
 numbers with an optional suffix: KiB or k (1024), MiB or m, GiB or g. DURATION is such as 300ms, \
 30s or 1m30s, at most 12 days; 0 switches the deadline off.";
 
@@ -43,12 +43,12 @@ pub(crate) struct Flags {
 
     /// Event loop threads; 0 = one per core
     #[arg(long, env = "SOCKEYE_REACTORS", value_name = "N")]
-    #[arg(value_parser = threads(), default_value_t = Config::default().reactors)]
+    #[arg(value_parser = values::threads, default_value_t = Config::default().reactors)]
     reactors: usize,
 
     /// Handler threads; 0 = handlers run on the event loops [default: one per core]
     #[arg(long, env = "SOCKEYE_WORKERS", value_name = "N")]
-    #[arg(value_parser = threads())]
+    #[arg(value_parser = values::threads)]
     workers: Option<usize>,
 
     /// Pin event loop i to core i [default: off]
@@ -170,6 +170,11 @@ struct TimeoutFlags {
 }
 
 impl Flags {
+    /// Reads the command line and the environment.
+    pub(crate) fn read() -> Result<Self, clap::Error> {
+        Self::from_arg_matches(&command().try_get_matches()?)
+    }
+
     /// The configuration these flags describe.
     pub(crate) fn into_config(self) -> Config {
         let mut config = Config::default();
@@ -199,8 +204,59 @@ impl Flags {
     }
 }
 
-fn threads() -> RangedU64ValueParser<usize> {
-    RangedU64ValueParser::new().range(0..=MAX_THREADS)
+/// The flags, which take negative numbers so that each can say what it wants instead. A variable
+/// that is empty is not there.
+fn command() -> Command {
+    Flags::command().mut_args(|arg| {
+        let takes_value = arg.get_action().takes_values();
+        let arg = arg.allow_negative_numbers(takes_value);
+        match arg.get_env().and_then(env::var_os) {
+            Some(value) if value.is_empty() => arg.env(Resettable::Reset),
+            _ => arg,
+        }
+    })
+}
+
+/// In one line, what is wrong with these arguments or, for what they do not say, the environment.
+pub(crate) fn explain(error: &clap::Error, arguments: &[OsString]) -> String {
+    let text = error.to_string();
+    let mut lines = text.lines().map(str::trim);
+    let line = lines.next().unwrap_or("bad flags");
+    let mut line = line.trim_start_matches("error: ").to_owned();
+    if let Some(ContextValue::String(flag)) = error.get(ContextKind::InvalidArg)
+        && let Some(variable) = variable(flag, arguments)
+    {
+        line = line.replacen(&format!("for '{flag}'"), &format!("in {variable}"), 1);
+    }
+    for hint in lines.filter(|line| line.starts_with("[possible") || line.starts_with("tip: a ")) {
+        line = format!("{line} {}", hint.replace("tip: ", "- "));
+    }
+    line
+}
+
+/// The variable that a flag, as errors call it, has its value from.
+fn variable(flag: &str, arguments: &[OsString]) -> Option<String> {
+    let name = flag.split_whitespace().next()?;
+    let is_given = arguments.iter().any(|argument| {
+        let rest = argument.to_str().and_then(|text| text.strip_prefix(name));
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('='))
+    });
+    let command = Flags::command();
+    let mut flags = command.get_arguments();
+    let flag = flags.find(|arg| arg.get_long() == name.strip_prefix("--"))?;
+    let variable = flag.get_env()?.to_str()?.to_owned();
+    (!is_given).then_some(variable)
+}
+
+/// Those of these variables that look like the program's and are not.
+pub(crate) fn unknown(variables: impl Iterator<Item = OsString>) -> Vec<String> {
+    let command = Flags::command();
+    let ours: Vec<_> = command.get_arguments().map(|arg| arg.get_env()).collect();
+    variables
+        .filter(|name| !ours.contains(&Some(name)))
+        .map(|name| name.to_string_lossy().into_owned())
+        .filter(|name| name.starts_with("SOCKEYE_"))
+        .collect()
 }
 
 fn log_level() -> impl TypedValueParser<Value = LevelFilter> {
@@ -212,12 +268,11 @@ fn log_level() -> impl TypedValueParser<Value = LevelFilter> {
 mod tests {
     use std::time::Duration;
 
-    use clap::CommandFactory;
-
     use super::*;
 
     fn parse(args: &[&str]) -> Result<Flags, clap::Error> {
-        Flags::try_parse_from([&["sockeye"], args].concat())
+        let args = [&["sockeye"], args].concat();
+        Flags::from_arg_matches(&command().try_get_matches_from(args)?)
     }
 
     fn config(args: &[&str]) -> Config {
@@ -379,9 +434,17 @@ mod tests {
             ("--listen", "localhost", "port is missing"),
             ("--listen", "", "expected HOST:PORT"),
             ("--listen", "localhost:99999", "not a port"),
-            ("--reactors", "-1", ""),
-            ("--reactors", "1025", "not in 0..=1024"),
-            ("--workers", "many", "invalid digit"),
+            ("--reactors", "-1", "expected a whole number from 0 to 1024"),
+            (
+                "--reactors",
+                "1025",
+                "expected a whole number from 0 to 1024",
+            ),
+            (
+                "--workers",
+                "many",
+                "expected a whole number from 0 to 1024",
+            ),
             ("--max-message", "0", "at least 1"),
             ("--max-message", "1.5m", "whole number"),
             ("--max-connections", "0", "at least 1"),
@@ -389,7 +452,7 @@ mod tests {
             ("--max-headers", "255", "at least 256"),
             ("--outbox-limit", "0", "at least 1"),
             ("--handshake-timeout", "30", "time unit needed"),
-            ("--idle-timeout", "25days", "at most 24days"),
+            ("--idle-timeout", "13d", "at most 12 days"),
             ("--ping-interval", "10us", "at least 1ms"),
             ("--pong-timeout", "-1s", ""),
             ("--origin", "http://example.com/", "no path"),
@@ -404,5 +467,50 @@ mod tests {
             assert!(text.contains(reason), "{flag} {value}: {text}");
         }
         assert_eq!(parse(&["stray"]).unwrap_err().exit_code(), 2);
+    }
+
+    #[test]
+    fn an_error_is_one_line_that_says_all() {
+        for (args, line) in [
+            (
+                &["--log", "loud"][..],
+                "invalid value 'loud' for '--log <LEVEL>' [possible values: off, error, warn, info, debug, trace]",
+            ),
+            (
+                &["--workers", "-1"],
+                "invalid value '-1' for '--workers <N>': expected a whole number from 0 to 1024",
+            ),
+            (
+                &["--max-mesage=1"],
+                "unexpected argument '--max-mesage' found - a similar argument exists: '--max-message'",
+            ),
+        ] {
+            let arguments: Vec<_> = args.iter().map(OsString::from).collect();
+            assert_eq!(explain(&parse(args).unwrap_err(), &arguments), line);
+        }
+    }
+
+    #[test]
+    fn a_value_of_the_environment_is_told_by_its_variable() {
+        let error = parse(&["--max-message=abc"]).unwrap_err();
+        let wanted = "expected a whole number of bytes, KiB, MiB or GiB";
+        let given = ["--max-message-not", "--max-headers=1"].map(OsString::from);
+        assert_eq!(
+            explain(&error, &given),
+            format!("invalid value 'abc' in SOCKEYE_MAX_MESSAGE: {wanted}")
+        );
+        for given in ["--max-message", "--max-message=abc"] {
+            assert_eq!(
+                explain(&error, &[given.into()]),
+                format!("invalid value 'abc' for '--max-message <BYTES>': {wanted}")
+            );
+        }
+    }
+
+    #[test]
+    fn unknown_variables_are_those_of_no_flag() {
+        let names = ["PATH", "SOCKEYE_PIN", "SOCKEYE_MAX_MESAGE", "SOCKEYE"];
+        let found = unknown(names.into_iter().map(OsString::from));
+        assert_eq!(found, ["SOCKEYE_MAX_MESAGE"]);
     }
 }

@@ -5,9 +5,10 @@ use std::net::Ipv6Addr;
 use std::str::FromStr;
 use std::time::Duration;
 
-/// The longest deadline: the server counts them in 32-bit milliseconds that wrap around, of which
-/// half lie ahead (24.8 days).
-const LONGEST: Duration = Duration::from_secs(24 * 24 * 60 * 60);
+/// The longest deadline that a server takes.
+const LONGEST: Duration = Duration::from_secs(12 * 24 * 60 * 60);
+/// More threads than this can only be a slip of the finger.
+const MAX_THREADS: usize = 1024;
 
 const UNITS: [(&str, usize); 3] = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
 
@@ -75,6 +76,14 @@ pub(crate) fn count(text: &str) -> Result<usize, String> {
     }
 }
 
+/// Parses a number of threads.
+pub(crate) fn threads(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(threads) if threads <= MAX_THREADS => Ok(threads),
+        _ => Err(format!("expected a whole number from 0 to {MAX_THREADS}")),
+    }
+}
+
 /// A deadline, written as `30s`, `300ms` or `1m 30s`; `0` is none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Timeout(pub(crate) Option<Duration>);
@@ -89,10 +98,7 @@ impl FromStr for Timeout {
         } else if duration < Duration::from_millis(1) {
             Err("must be at least 1ms, or 0 for off".into())
         } else if duration > LONGEST {
-            Err(format!(
-                "must be at most {}",
-                humantime::format_duration(LONGEST)
-            ))
+            Err("must be at most 12 days".into())
         } else {
             Ok(Self(Some(duration)))
         }
@@ -113,6 +119,9 @@ pub(crate) fn listen(text: &str) -> Result<String, String> {
     match split_port(text)? {
         (host, Some(_)) if is_host(host) => Ok(text.to_owned()),
         (host, None) if is_host(host) => Err("expected HOST:PORT, the port is missing".into()),
+        ("", Some(port)) => Err(format!(
+            "expected HOST:PORT, the host is missing; 0.0.0.0:{port} and [::]:{port} are every address"
+        )),
         _ => Err("expected HOST:PORT, an IPv6 address in [brackets]".into()),
     }
 }
@@ -155,6 +164,12 @@ pub(crate) fn origin(text: &str) -> Result<String, String> {
 
 /// Splits `host:port` at the colon that is not part of an IPv6 address in brackets.
 fn split_port(text: &str) -> Result<(&str, Option<u16>), String> {
+    if let Some((scheme, _)) = text.split_once("://") {
+        return Err(format!("a scheme ({scheme}://) is not part of a host"));
+    }
+    if !text.contains('[') && text.matches(':').count() > 1 {
+        return Err("an IPv6 address must be in [brackets]".into());
+    }
     let host_end = text.rfind(']').map_or(0, |bracket| bracket + 1);
     let Some(colon) = text[host_end..].find(':') else {
         return Ok((text, None));
@@ -255,7 +270,7 @@ mod tests {
             ("300ms", millis(300)),
             ("30s", millis(30_000)),
             ("1m 30s", millis(90_000)),
-            ("24days", Some(LONGEST)),
+            ("12days", Some(LONGEST)),
         ] {
             assert_eq!(text.parse(), Ok(Timeout(duration)), "{text}");
         }
@@ -267,8 +282,8 @@ mod tests {
             "ten",
             "1ns",
             "999us",
-            "24days 1ms",
-            "30days",
+            "12days 1ms",
+            "13d",
             "1000y",
             "99999999999999999999s",
             "18446744073709551615y",
@@ -281,7 +296,7 @@ mod tests {
 
     #[test]
     fn durations_print_as_they_parse() {
-        for text in ["0", "300ms", "10s", "1m 30s", "24days"] {
+        for text in ["0", "300ms", "10s", "1m 30s", "12days"] {
             let timeout: Timeout = text.parse().unwrap();
             assert_eq!(timeout.to_string(), text);
         }
@@ -323,6 +338,23 @@ mod tests {
         ] {
             assert!(listen(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn what_an_address_lacks_or_has_too_much_is_named() {
+        for (text, reason) in [
+            (":9999", "host is missing"),
+            ("localhost", "port is missing"),
+            ("::1:9", "[brackets]"),
+            ("::1", "[brackets]"),
+            ("ws://localhost:1", "a scheme (ws://) is not part of a host"),
+        ] {
+            let error = listen(text).unwrap_err();
+            assert!(error.contains(reason), "{text}: {error}");
+        }
+        let error = host("http://a").unwrap_err();
+        assert_eq!(error, "a scheme (http://) is not part of a host");
+        assert!(host("::1").unwrap_err().contains("[brackets]"));
     }
 
     #[test]

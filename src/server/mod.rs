@@ -14,6 +14,7 @@ mod stats;
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
+use std::time::Duration;
 
 use crossbeam_channel::Receiver;
 
@@ -47,6 +48,9 @@ const REACTOR_DESCRIPTORS: u64 = 3;
 const MAX_THREADS: usize = 1024;
 /// How often another port is tried when port 0 was given for a name with several addresses.
 const PORT_ATTEMPTS: usize = 16;
+/// The longest of [`Timeouts`].
+const LONGEST_TIMEOUT: Duration = Duration::from_secs(12 * 24 * 60 * 60);
+const _: () = assert!(LONGEST_TIMEOUT.as_millis() < MAX_TICKS as u128);
 
 /// A WebSocket server that has bound its addresses and is not running yet: clients that
 /// connect now wait until it does.
@@ -347,8 +351,8 @@ pub(crate) fn settings(config: &Config) -> Result<Settings> {
         ("write-timeout", write),
         ("drain-timeout", drain),
     ] {
-        if timeout.is_some_and(|timeout| timeout.as_millis() >= u128::from(MAX_TICKS)) {
-            return Err(Error::Config(format!("{name} must be under 12 days")));
+        if timeout.is_some_and(|timeout| timeout > LONGEST_TIMEOUT) {
+            return Err(Error::Config(format!("{name} must be at most 12 days")));
         }
         if timeout.is_some_and(|timeout| timeout.is_zero()) {
             return Err(Error::Config(format!(

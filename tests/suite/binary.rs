@@ -147,7 +147,39 @@ fn values_in_the_environment_that_make_no_sense() {
     let ended = Launch::bare(&["--listen=127.0.0.1:0"])
         .env("SOCKEYE_MAX_MESSAGE", "nonsense")
         .run();
-    ended.refused(&["nonsense"]);
+    ended.refused(&["SOCKEYE_MAX_MESSAGE"]);
+}
+
+#[test]
+fn an_empty_variable_counts_as_none() {
+    let server = Launch::bare(&["--listen=127.0.0.1:0"])
+        .env("SOCKEYE_MAX_MESSAGE", "")
+        .env("SOCKEYE_ORIGIN", "")
+        .env("SOCKEYE_PIN", "")
+        .serve(1);
+    server.open("/echo").finish();
+}
+
+#[test]
+fn a_variable_nobody_knows_is_warned_about() {
+    let mut server = Launch::bare(&["--listen=127.0.0.1:0"])
+        .env("SOCKEYE_MAX_MESAGE", "100")
+        .env("SOCKEYE_WORKERS", "1")
+        .serve(1);
+    server.signal(Signal::TERM);
+    assert_eq!(server.wait().code(), Some(0), "exit code");
+    let log = server.log();
+    assert!(log.contains("SOCKEYE_MAX_MESAGE"), "{log}");
+    assert!(!log.contains("SOCKEYE_WORKERS"), "{log}");
+}
+
+#[test]
+fn deadlines_are_at_most_12_days() {
+    let longest = "--idle-timeout=12d";
+    Launch::bare(&["--listen=127.0.0.1:0", longest]).serve(1);
+    Launch::bare(&["--listen=127.0.0.1:0", "--idle-timeout=13d"])
+        .run()
+        .refused(&["at most 12 days"]);
 }
 
 #[test]

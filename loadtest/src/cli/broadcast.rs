@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 use clap::Args;
 
 use super::flags::{Common, Content, Times};
 use super::run_and;
-use super::values::{rate, rate_or_none};
+use super::values::{period, rate, rate_or_none};
 use crate::report::Report;
 use crate::scenario::Broadcast;
 use crate::scenario::broadcast::{EchoesSender, Hub, Settings, complete};
@@ -16,7 +17,12 @@ use crate::scenario::broadcast::{EchoesSender, Hub, Settings, complete};
 /// The most pairs of a publisher and a connection, each of which has an account.
 const MOST_PAIRS: u64 = 4_000_000;
 
+/// The help of `--payload`, which other scenarios take as short as they like.
+const PAYLOAD: &str = "Bytes of each message, such as 125 or 16KiB; up to 64MiB, and at least 16, or 8 with \
+                       --binary, to tell who sent it";
+
 #[derive(Clone, Debug, Args)]
+#[command(mut_arg("payload", |arg| arg.help(PAYLOAD)))]
 pub(super) struct BroadcastFlags {
     #[command(flatten)]
     common: Common,
@@ -42,6 +48,10 @@ pub(super) struct BroadcastFlags {
     /// Whether publishers get their own messages, too: yes, no, or auto to find out
     #[arg(long, value_name = "WHETHER", default_value = "auto")]
     echoes_sender: EchoesSender,
+    /// Before the load, wait that long for one more connection to get its first message of a
+    /// publisher; if none at all got one, the URL is no hub (exit code 2)
+    #[arg(long, value_name = "DURATION", default_value = "2s", value_parser = period)]
+    join_timeout: Duration,
 }
 
 impl BroadcastFlags {
@@ -67,6 +77,7 @@ impl BroadcastFlags {
             rate: (self.rate > 0.0).then_some(self.rate),
             in_flight: self.in_flight,
             echoes_sender: self.echoes_sender,
+            join_timeout: self.join_timeout,
         };
         let hub = Arc::new(Hub::new(how, connections, plan.threads));
         let make = |_| Broadcast::new(hub.clone());

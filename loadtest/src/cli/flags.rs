@@ -29,7 +29,12 @@ pub(super) struct Common {
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1024))]
     threads: u32,
     /// Pin load threads to these cores, such as 1 or 0-1,3
-    #[arg(long, value_name = "CORES", default_value = "")]
+    #[arg(
+        long,
+        value_name = "CORES",
+        default_value = "",
+        hide_default_value = true
+    )]
     pin: Cores,
     /// Connect from 127.0.0.1 to 127.0.0.N (loopback only): 28,000 connections each
     #[arg(long, value_name = "N", default_value_t = 1)]
@@ -129,7 +134,7 @@ pub(super) struct IdleFlags {
     #[arg(long, value_name = "RATE", value_parser = rate)]
     ramp: Option<f64>,
     /// How long connections are held; with --echo-once, before and after it
-    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = duration)]
+    #[arg(long, visible_alias = "duration", value_name = "DURATION", default_value = "10s", value_parser = duration)]
     hold: Duration,
     /// Ping each connection that often
     #[arg(long, value_name = "DURATION", value_parser = period)]

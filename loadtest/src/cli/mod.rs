@@ -26,8 +26,9 @@ use search::SearchFlags;
 /// A load generator for WebSocket servers that checks every message it gets back.
 ///
 /// The exit code is 0 if every message came back as it was sent, 1 if something was wrong or a
-/// requirement did not hold, 2 if the flags are bad, the server cannot be reached or the results
-/// cannot be written, 130 if nothing was wrong but SIGINT or SIGTERM ended the run early.
+/// requirement did not hold, 2 if the flags are bad, the server cannot be reached, its URL is no
+/// hub (broadcast) or the results cannot be written, 130 if nothing was wrong but SIGINT or SIGTERM
+/// ended the run early.
 #[derive(Debug, Parser)]
 #[command(version, max_term_width = 100)]
 pub struct Cli {
@@ -197,6 +198,20 @@ mod tests {
                 output.contains("--json") && !output.contains(flag),
                 "{help}"
             );
+        }
+    }
+
+    #[test]
+    fn the_help_says_what_broadcast_refuses_and_shows_no_empty_default() {
+        for scenario in ["broadcast", "echo"] {
+            let mut command = command();
+            let command = command.find_subcommand_mut(scenario).expect(scenario);
+            let help = command.render_help().to_string();
+            let help = help.split_whitespace().collect::<Vec<_>>().join(" ");
+            assert!(!help.contains("[default: ]"), "{help}");
+            assert!(!help.contains("[default: \"\"]"), "{help}");
+            let says = help.contains("at least 16, or 8 with --binary");
+            assert_eq!(says, scenario == "broadcast", "{help}");
         }
     }
 

@@ -9,7 +9,7 @@ use clap::Args;
 use crate::engine::{Observer, Phase};
 use crate::report::progress::Progress;
 use crate::report::require::{self, Requirement};
-use crate::report::{Fault, Report, Sample, hgrm, html, json, output, summary};
+use crate::report::{Fault, Report, Sample, details, hgrm, html, json, output, summary};
 use crate::run::Found;
 use crate::watch::{Done, Outcome, Watch, WatchError};
 
@@ -27,7 +27,8 @@ pub(super) struct OutputFlags {
     /// Fail with exit code 1 unless this holds, such as 'p99<5ms'; with < <= > or >=; repeatable.
     /// METRIC is min, mean, p50, p90, p99, p99.9, p99.99 or max (also as raw.p99, corrected.p99,
     /// handshake.p99) or cpu-per-message, in ns, us, ms or s; rate; memory or bytes-per-connection;
-    /// opened, failed, lost or messages-lost; or details.NAME
+    /// opened, failed, lost or messages-lost; or details.NAME. What no such run can have is refused
+    /// before it, with exit code 2
     #[arg(help_heading = OUTPUT, long, value_name = "METRIC<VALUE")]
     require: Vec<Requirement>,
     /// Write the whole report as JSON to this file; - is standard output
@@ -47,6 +48,9 @@ pub(super) struct OutputFlags {
 impl OutputFlags {
     /// Starts to watch, if all results can be written. `total`: how long the run will take, zero if that is not known.
     pub(super) fn session(&self, scenario: &str, total: Duration) -> Result<Session, String> {
+        for requirement in &self.require {
+            requirement.check_before(scenario, self.server_pid.is_some())?;
+        }
         self.prepare()?;
         let watch = Watch::new(self.server_pid).map_err(|error| error.to_string())?;
         let plain = self.progress.then_some(PLAIN_PROGRESS);
@@ -99,6 +103,13 @@ impl OutputFlags {
     /// Checks what was required, and writes a complete report to where it is wanted.
     pub(super) fn write(&self, found: &mut Found) -> Result<(), String> {
         let report = &mut found.report;
+        debug_assert!(
+            details::names(&report.scenario)
+                .is_none_or(|known| report.details.keys().all(|name| known.contains(&&name[..]))),
+            "the details of `{}` are not all known: {:?}",
+            report.scenario,
+            report.details
+        );
         report.failed_requirements = require::failed(&self.require, report);
         let said = |error: std::io::Error| error.to_string();
         let text = summary::text(report, None);

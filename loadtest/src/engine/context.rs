@@ -103,6 +103,11 @@ impl Context {
         self.shared.wake(thread);
     }
 
+    /// Ends the run soon, if it has no load yet: nothing can come of it, for this reason.
+    pub fn give_up(&self, why: String) {
+        self.shared.give_up(why);
+    }
+
     /// Expects no echo of what was sent on this connection so far.
     pub fn expect_no_echo(&mut self, link: &mut Link) {
         let count = link.ledger.expect_nothing();

@@ -63,6 +63,8 @@ pub struct Shared {
     sample: AtomicU32,
     /// Counts the nudges of [`Observer::mark`](super::Observer::mark)s; free for scenarios.
     step: AtomicU32,
+    /// Why nothing can come of the run, if a scenario found that out.
+    useless: OnceLock<String>,
     /// One of each thread, as soon as all are there.
     wakers: OnceLock<Vec<Waker>>,
 }
@@ -74,6 +76,7 @@ impl Default for Shared {
             end: AtomicU64::new(Nanos::MAX),
             sample: AtomicU32::new(0),
             step: AtomicU32::new(0),
+            useless: OnceLock::new(),
             wakers: OnceLock::new(),
         }
     }
@@ -119,6 +122,16 @@ impl Shared {
 
     pub(super) fn set_end(&self, end: Nanos) {
         self.end.store(end, Ordering::Release);
+    }
+
+    /// Why nothing can come of the run.
+    pub(super) fn useless(&self) -> Option<&str> {
+        self.useless.get().map(String::as_str)
+    }
+
+    pub(super) fn give_up(&self, why: String) {
+        // The first reason is as good as any.
+        let _ = self.useless.set(why);
     }
 
     /// The number of the sample that was asked for last.

@@ -67,6 +67,8 @@ pub struct Outcome {
 pub enum Unable {
     /// No connection could be opened; why not.
     Unreachable(String),
+    /// The scenario gave up before the load began; why.
+    Useless(String),
     /// A load thread could not be started or failed.
     Thread(io::Error),
 }
@@ -74,7 +76,7 @@ pub enum Unable {
 impl fmt::Display for Unable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Unreachable(why) => f.write_str(why),
+            Self::Unreachable(why) | Self::Useless(why) => f.write_str(why),
             Self::Thread(error) => write!(f, "a load thread failed: {error}"),
         }
     }
@@ -84,7 +86,7 @@ impl fmt::Display for Unable {
 ///
 /// # Errors
 ///
-/// If no connection could be opened at all, or a thread could not run.
+/// If no connection could be opened at all, the scenario gave up, or a thread could not run.
 pub fn run<S: Scenario>(
     plan: &Arc<Plan>,
     make: impl Fn(u32) -> S,
@@ -160,6 +162,12 @@ pub fn run<S: Scenario>(
             let why = faults.first().map(|fault| fault.what.clone());
             let why = why.unwrap_or_else(|| "no connection was opened before the end".into());
             return Err(Unable::Unreachable(why));
+        }
+        if let Some(why) = shared.useless() {
+            let faults = stats.faults.report();
+            let first = faults.first().map(|fault| &fault.what[..]);
+            let why: Vec<_> = [why].into_iter().chain(first).collect();
+            return Err(Unable::Useless(why.join("; ")));
         }
         Ok(Outcome {
             stats,
@@ -311,6 +319,7 @@ impl Lead<'_> {
     fn is_to_end(&mut self) -> bool {
         self.interrupted |= self.stop.load(Ordering::Relaxed);
         let enough = HOPELESS.min(u64::from(self.plan.connections));
+        self.hopeless |= self.shared.useless().is_some();
         self.hopeless |=
             self.sum(|gauges| &gauges.failed) >= enough && self.sum(|gauges| &gauges.opened) == 0;
         !self.goes_on()

@@ -74,6 +74,7 @@ fn cards(report: &Report) -> Markup {
     let server = report.server.as_ref();
     let opened = Some(report.connections.opened).filter(|opened| *opened > 0);
     let handshake = report.handshake.as_ref().filter(|q| q.count > 0);
+    let cpu = format!("server {}", summary::cpu_per(report));
     let cards = [
         (
             "messages",
@@ -82,13 +83,7 @@ fn cards(report: &Report) -> Markup {
         ("median latency", shown.map(|q| micros(q.p50))),
         ("p99 latency", shown.map(|q| micros(q.p99))),
         ("p99.9 latency", shown.map(|q| micros(q.p999))),
-        (
-            match summary::cpu_per(report) {
-                "CPU per handshake" => "server CPU per handshake",
-                _ => "server CPU per message",
-            },
-            server.and_then(|s| s.cpu_per_message_us).map(micros),
-        ),
+        (&cpu, server.and_then(|s| s.cpu_per_message_us).map(micros)),
         (
             "memory per connection",
             server.and_then(|s| s.memory_per_connection).map(bytes),

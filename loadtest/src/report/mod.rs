@@ -1,5 +1,6 @@
 //! What a run found. The JSON of `--json` is this, field by field.
 
+pub mod details;
 pub mod format;
 pub mod hgrm;
 pub mod html;

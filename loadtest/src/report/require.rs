@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::{Quantiles, Report, format};
+use super::{Quantiles, Report, details, format};
 
 /// A threshold that a run must keep: `METRIC OP VALUE`, with `<`, `<=`, `>` or `>=`.
 ///
@@ -81,6 +81,25 @@ impl Requirement {
                 self.text,
                 self.metric.kind().display(value)
             )),
+        }
+    }
+
+    /// Checks that a run of this scenario can have the figure; if not, why. `watched`: whether the
+    /// server's process is.
+    pub fn check_before(&self, scenario: &str, watched: bool) -> Result<(), String> {
+        match &self.metric {
+            Metric::CpuPerMessage | Metric::BytesPerConnection | Metric::Memory if !watched => {
+                Err(format!("{} needs --server-pid", self.text))
+            }
+            Metric::Detail(name) => match details::names(scenario) {
+                Some(known) if !known.contains(&&name[..]) => Err(format!(
+                    "{}: `{scenario}` has no detail `{name}`: there are {}",
+                    self.text,
+                    known.join(", ")
+                )),
+                _ => Ok(()),
+            },
+            _ => Ok(()),
         }
     }
 }

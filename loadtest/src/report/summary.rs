@@ -262,6 +262,7 @@ fn time_row(name: &str, found: &Quantiles) -> Vec<String> {
 pub(super) fn cpu_per(report: &Report) -> &'static str {
     match report.scenario.as_str() {
         "handshake" => "CPU per handshake",
+        "broadcast" => "CPU per delivery",
         _ => "CPU per message",
     }
 }

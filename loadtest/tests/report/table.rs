@@ -34,6 +34,23 @@ fn the_summary_has_every_part_in_human_units() {
     }
 }
 
+/// CPU time is told for what the scenario is about.
+#[test]
+fn cpu_time_is_shared_out_among_deliveries_or_handshakes() {
+    for (scenario, wanted) in [
+        ("rate", "CPU per message"),
+        ("broadcast", "CPU per delivery"),
+        ("handshake", "CPU per handshake"),
+    ] {
+        let mut report = sample::full();
+        report.scenario = scenario.into();
+        let text = summary::text(&report, None);
+        assert!(text.contains(wanted), "no `{wanted}` in\n{text}");
+        let page = loadtest::report::html::page(&report);
+        assert!(page.contains(&format!("server {wanted}")), "{scenario}");
+    }
+}
+
 /// Raw and corrected latency stand in one table, in rows of the same columns.
 #[test]
 fn raw_and_corrected_latency_are_side_by_side() {

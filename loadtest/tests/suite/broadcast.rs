@@ -15,7 +15,7 @@ use tungstenite::Message;
 
 use super::command::{loadtest, said};
 use super::load::plan;
-use super::server::Server;
+use super::server::{self, Server};
 
 /// One delivery: which message of the hub's it is, and to which of the receivers.
 struct Delivery<'a> {
@@ -129,6 +129,7 @@ fn closed(publishers: u32) -> Settings {
         rate: None,
         in_flight: 2,
         echoes_sender: EchoesSender::Auto,
+        join_timeout: Duration::from_secs(1),
     }
 }
 
@@ -144,7 +145,6 @@ fn run_with(server: &Server, settings: Settings, pattern: Pattern) -> Report {
     let mut plan = plan(server);
     plan.connections = 8;
     plan.warmup = Duration::from_millis(30);
-    plan.connect_timeout = Duration::from_secs(2);
     plan.grace = Duration::from_secs(1);
     plan.pattern = Arc::new(pattern);
     let hub = Arc::new(Hub::new(settings, plan.connections, plan.threads));
@@ -404,6 +404,55 @@ fn senders_that_get_their_own_against_the_flag_are_a_fault() {
     let report = run(&hub(right, false), settings);
     assert!(report.details["reach_percent"] < 90.0);
     assert!(report.messages.lost > 0);
+}
+
+#[test]
+fn what_is_no_hub_is_told_soon() {
+    let echo = Server::start(server::echo);
+    let silent = Server::start(|socket| {
+        loop {
+            server::next(socket)?;
+        }
+    });
+    let wrapping = hub(
+        |delivery| {
+            vec![Message::text(format!(
+                "{{\"said\":\"{}\"}}",
+                delivery.message
+            ))]
+        },
+        true,
+    );
+    let closing = Server::start(|socket| {
+        server::next(socket)?;
+        socket.close(None)
+    });
+    let no_hub = "/topic does not pass messages on to others: not a hub?";
+    let other = "what comes back is not what was published";
+    for (server, why) in [
+        (&echo, &[no_hub][..]),
+        (&silent, &[no_hub]),
+        (&wrapping, &[other, "a message came with another length"]),
+        (&closing, &[no_hub, "a connection was lost"]),
+    ] {
+        let begun = Instant::now();
+        let url = format!("{}topic", server.url());
+        let output = loadtest(&[
+            "broadcast",
+            &url,
+            "--subscribers=5",
+            "--threads=2",
+            "--join-timeout=300ms",
+            "--duration=1h",
+        ]);
+        let (code, text) = said(&output);
+        assert_eq!(code, 2, "{text}");
+        for why in why {
+            assert!(text.contains(why), "{text}");
+        }
+        assert_eq!(text.lines().count(), 1, "{text}");
+        assert!(begun.elapsed() < Duration::from_secs(8), "{text}");
+    }
 }
 
 #[test]

@@ -153,6 +153,31 @@ fn what_cannot_run_is_exit_code_2() {
 }
 
 #[test]
+fn a_requirement_that_no_run_can_keep_is_exit_code_2_at_once() {
+    let server = Server::start(server::echo);
+    for (scenario, requirement, why) in [
+        ("echo", "details.foo>1", "no detail `foo`"),
+        ("echo", "details.deliveries>1", "no detail `deliveries`"),
+        (
+            "broadcast",
+            "details.reach>1",
+            "no detail `reach`: there are deliveries, given_up,",
+        ),
+        ("echo", "cpu-per-message<1s", "--server-pid"),
+        ("echo", "memory<1GiB", "--server-pid"),
+    ] {
+        let require = format!("--require={requirement}");
+        let output = loadtest(&[scenario, &server.url(), "--duration=1h", &require]);
+        let (code, text) = said(&output);
+        assert_eq!(code, 2, "{text}");
+        assert!(
+            text.contains(requirement) && text.contains(why),
+            "{requirement}: {text}"
+        );
+    }
+}
+
+#[test]
 fn results_that_cannot_be_written_are_exit_code_2() {
     let server = Server::start(server::echo);
     let full = std::fs::File::options()
@@ -233,6 +258,21 @@ fn an_interrupted_run_still_reports() {
     assert_eq!(report.details["interrupted"], 1.0);
     assert!(report.messages.received > 0);
     assert!(report.seconds < 30.0);
+}
+
+#[test]
+fn idle_takes_its_time_as_duration_too() {
+    let server = Server::start(server::echo);
+    let output = loadtest(&[
+        "idle",
+        &server.url(),
+        "--connections=3",
+        "--duration=100ms",
+        "--json=-",
+    ]);
+    assert_eq!(said(&output).0, 0, "{output:?}");
+    let report: Report = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(report.settings["hold"], "100ms");
 }
 
 #[test]

@@ -24,15 +24,21 @@ impl Broadcast {
             return Some(context.now + LOOK);
         }
         let publishers = self.hub.settings.publishers;
-        let assembled = *self.assembled.get_or_insert_with(|| {
+        let (before, since) = *self.heard.get_or_insert_with(|| {
             let own = links.iter_mut().filter(|(_, slot)| slot.link.is_open());
             let own = own.map(|(key, slot)| (key, slot.link.id()));
             let own = own.filter(|&(_, id)| id < publishers);
             self.mine = own.map(|(key, id)| Mine::new(key, id)).collect();
-            context.now
+            (0, context.now)
         });
-        let timeout = context.plan.connect_timeout.as_nanos() as Nanos;
-        if context.now > assembled + timeout {
+        let heard = self.mine.iter().map(|mine| self.hub.heard(mine.id)).sum();
+        if heard > before {
+            self.heard = Some((heard, context.now));
+        } else if context.now > since + self.hub.settings.join_timeout.as_nanos() as Nanos {
+            if self.hub.reaches_nobody() {
+                context.give_up(no_hub(context));
+                return Some(context.now + LOOK);
+            }
             self.settled = true;
             self.report_absent(context);
             return None;
@@ -86,4 +92,13 @@ impl Broadcast {
             }
         }
     }
+}
+
+/// Why there is nothing to measure when no message of ours has reached anybody.
+fn no_hub(context: &Context) -> String {
+    if context.stats.corrupted > 0 {
+        return "what comes back is not what was published".into();
+    }
+    let path = &context.plan.path;
+    format!("{path} does not pass messages on to others: not a hub?")
 }

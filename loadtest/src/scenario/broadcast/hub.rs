@@ -2,6 +2,7 @@
 
 use std::str::FromStr;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::time::Duration;
 
 use crate::engine::Nanos;
 
@@ -49,6 +50,9 @@ pub struct Settings {
     pub in_flight: u32,
     /// Whether publishers get their own messages.
     pub echoes_sender: EchoesSender,
+    /// How long, once all connections are open, it is waited for one more of them to have a first
+    /// message of a publisher.
+    pub join_timeout: Duration,
 }
 
 /// What all load threads share. One is made for each run.
@@ -110,6 +114,19 @@ impl Hub {
     /// Connections that are there beside a publisher.
     pub(super) fn others(&self) -> u32 {
         self.open.load(Ordering::Acquire).saturating_sub(1)
+    }
+
+    /// How many connections have had a message of this publisher.
+    pub(super) fn heard(&self, publisher: u32) -> u64 {
+        let publisher = &self.publishers[publisher as usize];
+        let itself = publisher.heard_itself.load(Ordering::Acquire);
+        u64::from(publisher.joined.load(Ordering::Acquire)) + u64::from(itself)
+    }
+
+    /// Whether there are others, and no message has reached any of them.
+    pub(super) fn reaches_nobody(&self) -> bool {
+        let mut publishers = self.publishers.iter();
+        self.others() > 0 && publishers.all(|one| one.joined.load(Ordering::Acquire) == 0)
     }
 
     /// Whether publishers get their own messages, if that is known.
@@ -303,6 +320,7 @@ mod tests {
             rate,
             in_flight: 1,
             echoes_sender,
+            join_timeout: Duration::ZERO,
         };
         Hub::new(settings, 10, 1)
     }

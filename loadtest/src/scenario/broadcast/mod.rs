@@ -38,8 +38,9 @@ pub struct Broadcast {
     hub: Arc<Hub>,
     /// The publishers of this thread.
     mine: Vec<Mine>,
-    /// When every connection was open, or had failed.
-    assembled: Option<Nanos>,
+    /// Since every connection was open, or had failed: how often one has heard of a publisher of this
+    /// thread, and since when none more has.
+    heard: Option<(u64, Nanos)>,
     settled: bool,
     next_look: Nanos,
     /// Whether the load has begun.
@@ -81,7 +82,7 @@ impl Broadcast {
         Self {
             hub,
             mine: Vec::new(),
-            assembled: None,
+            heard: None,
             settled: false,
             next_look: 0,
             begun: false,
