@@ -4,8 +4,8 @@ use std::hint::black_box;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use sockeye::protocol::{
-    Decoder, DecoderSettings, MAX_HEADERS, Opcode, Request, Role, Utf8Validator, encode_frame,
-    encode_switching_protocols, find_head_end, mask_in_place, mask_into,
+    Decoder, DecoderSettings, Opcode, Request, Role, Utf8Validator, encode_frame,
+    encode_switching_protocols, find_head_end, header_storage, mask_in_place, mask_into,
 };
 
 const KEY: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
@@ -128,7 +128,7 @@ fn handshake(c: &mut Criterion) {
         b.iter(|| {
             let buffer = black_box(REQUEST);
             let end = find_head_end(buffer, 0).expect("a whole head");
-            let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
+            let mut headers = header_storage();
             let request = Request::parse(&buffer[..end], &mut headers).expect("valid");
             let upgrade = request.upgrade().expect("valid").expect("an upgrade");
             let chosen = request.subprotocols().next();

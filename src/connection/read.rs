@@ -7,8 +7,8 @@ use super::reply::weight;
 use super::spares::Spares;
 use super::{Body, Cause, CloseReason, Connection, Context, Delivery, Flags, State, Tick, Verdict};
 use crate::protocol::{
-    Decoder, DecoderSettings, Event, MAX_HEADERS, Opcode, Payload, Request, Role, encode_frame,
-    find_head_end,
+    Decoder, DecoderSettings, Event, Opcode, Payload, Request, Role, encode_frame, find_head_end,
+    header_storage,
 };
 use crate::transport::{Sys, Token};
 
@@ -459,7 +459,7 @@ impl<T> Connection<T> {
         S: Sys<Socket = T>,
         D: Delivery,
     {
-        let mut storage = [httparse::EMPTY_HEADER; MAX_HEADERS];
+        let mut storage = header_storage();
         let request = match Request::parse(head, &mut storage) {
             Ok(request) => request,
             Err(error) => return self.refuse(error.status(), &error.to_string(), cx),

@@ -25,8 +25,9 @@ pub use close::{CloseCode, CloseFrame};
 pub use error::ProtocolError;
 pub use frame::{FrameHeader, Opcode, Role, encode_frame};
 pub use handshake::{
-    ClientAccepted, ClientHandshake, HandshakeError, MAX_HEADERS, Request, UpgradeRequest,
-    accept_key, encode_switching_protocols, find_head_end, verify_response,
+    ClientAccepted, ClientHandshake, HandshakeError, HeaderStorage, MAX_HEADERS, Request,
+    UpgradeRequest, accept_key, encode_switching_protocols, find_head_end, header_storage,
+    verify_response,
 };
 pub use mask::{mask_in_place, mask_into};
 pub use message::{Decoder, DecoderSettings, Event, MessageKind, Payload};

@@ -1,11 +1,12 @@
 //! Routes: which handler serves a request, and what everybody else is told.
 
 use std::cmp::Reverse;
-use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
+// Its hash is quick rather than hard to guess, which is enough for keys that no peer chooses.
+use hashbrown::HashMap;
 
 use super::allow::{Hosts, Origins};
 use super::config::Config;
@@ -263,7 +264,7 @@ mod tests {
         }
         assert_eq!(routes.prefixes.len(), 3);
         let head = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
-        let mut fields = [httparse::EMPTY_HEADER; protocol::MAX_HEADERS];
+        let mut fields = protocol::header_storage();
         let head = protocol::Request::parse(head, &mut fields).unwrap();
         let request = Request::new(&head, ([127, 0, 0, 1], 1).into(), 0);
         for (path, expected) in [

@@ -9,7 +9,7 @@ use crossbeam_channel::Receiver;
 use super::executor::{Application, Executor, Sink};
 use super::output::Outside;
 use crate::connection::{Body, Replies, Target};
-use crate::protocol::{MAX_HEADERS, MessageKind, Request};
+use crate::protocol::{MessageKind, Request, header_storage};
 use crate::reactor::{Batch, Consumer, Event, Rare, take};
 
 /// What a worker shows of itself to other threads.
@@ -117,7 +117,7 @@ impl<A: Application> Consumer for Turn<'_, A> {
             Event::Timer(epoch) => executor.timer(*to, epoch, sink),
             Event::Drain => executor.drain(*to, sink),
             Event::Rare(Rare::Open { remote }, head) => {
-                let mut storage = [httparse::EMPTY_HEADER; MAX_HEADERS];
+                let mut storage = header_storage();
                 // The reactor has let it pass: it parses.
                 let request = Request::parse(head, &mut storage);
                 if let Ok(request) = request

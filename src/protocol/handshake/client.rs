@@ -141,7 +141,7 @@ fn only<'h>(
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Request, encode_switching_protocols};
+    use super::super::{Request, encode_switching_protocols, header_storage};
     use super::*;
 
     const KEY: [u8; 24] = *b"dGhlIHNhbXBsZSBub25jZQ==";
@@ -161,7 +161,7 @@ mod tests {
     fn a_server_understands_the_request() {
         let mut out = Vec::new();
         handshake(&["json", "org.jwebsocket.json"]).encode(&mut out);
-        let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
+        let mut headers = header_storage();
         let request = Request::parse(&out, &mut headers).unwrap();
         assert_eq!(request.upgrade().unwrap().unwrap().key, KEY);
         assert_eq!((request.path(), request.query()), ("/chat", Some("room=1")));

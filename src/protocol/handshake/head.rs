@@ -25,19 +25,21 @@ pub fn find_head_end(buf: &[u8], scanned: usize) -> Option<usize> {
 /// before it.
 pub(super) fn check_lines(head: &[u8]) -> Result<(), HandshakeError> {
     let mut line = 0;
+    let mut lines = 0;
     for end in memchr::memchr_iter(b'\n', head) {
         if end == line || head[end - 1] != b'\r' {
             return Err(HandshakeError::BareLineEnd);
         }
-        if memchr::memchr(b'\r', &head[line..end - 1]).is_some() {
-            return Err(HandshakeError::BareLineEnd);
-        }
         line = end + 1;
+        lines += 1;
         if matches!(head.get(line), Some(b' ' | b'\t')) {
             return Err(HandshakeError::FoldedHeader);
         }
     }
-    if line == head.len() {
+    // Each line has one at its end, and there are no others.
+    if memchr::memchr_iter(b'\r', head).count() > lines {
+        Err(HandshakeError::BareLineEnd)
+    } else if line == head.len() {
         Ok(())
     } else {
         Err(HandshakeError::Malformed)

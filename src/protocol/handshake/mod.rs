@@ -14,7 +14,7 @@ use sha1::{Digest, Sha1};
 pub use client::{ClientAccepted, ClientHandshake, encode_key, verify_response};
 pub use error::HandshakeError;
 pub use head::find_head_end;
-pub use request::{Request, UpgradeRequest};
+pub use request::{HeaderStorage, Request, UpgradeRequest, header_storage};
 pub use response::encode_switching_protocols;
 
 /// The most header fields a head may have.

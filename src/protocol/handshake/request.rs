@@ -1,5 +1,7 @@
 //! The request a server receives (RFC 6455 section 4.2.1).
 
+use std::mem::MaybeUninit;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use httparse::Header;
@@ -7,6 +9,15 @@ use httparse::Header;
 use super::head::check_lines;
 use super::target::{Target, is_host};
 use super::{HandshakeError, MAX_HEADERS, MAX_SUBPROTOCOLS, elements, has_element, is_token};
+
+/// Room for the headers of one request; see [`header_storage`].
+pub type HeaderStorage<'a> = [MaybeUninit<Header<'a>>; MAX_HEADERS];
+
+/// Room that [`Request::parse`] fills, as far as it is needed.
+#[must_use]
+pub const fn header_storage<'a>() -> HeaderStorage<'a> {
+    [const { MaybeUninit::uninit() }; MAX_HEADERS]
+}
 
 /// A request head. It borrows from the received bytes and from the caller's header array.
 #[derive(Clone, Copy, Debug)]
@@ -16,17 +27,22 @@ pub struct Request<'a> {
     parts: Target<'a>,
     http11: bool,
     headers: &'a [Header<'a>],
-    once: Once<'a>,
+    known: Known<'a>,
 }
 
-/// The headers that may come only once.
+/// The headers that may come only once, and what others say.
 #[derive(Clone, Copy, Debug, Default)]
-struct Once<'a> {
+struct Known<'a> {
     host: Option<&'a str>,
     origin: Option<&'a str>,
     key: Option<&'a [u8]>,
     version: Option<&'a [u8]>,
     content_length: Option<&'a [u8]>,
+    /// Some `Upgrade` lists `websocket`.
+    to_websocket: bool,
+    /// Some `Connection` lists `upgrade`.
+    upgrades: bool,
+    offers_subprotocols: bool,
 }
 
 /// A request for the WebSocket protocol that keeps every rule of section 4.2.1.
@@ -46,11 +62,12 @@ impl<'a> Request<'a> {
     /// once, a `Host` that is missing in HTTP/1.1, and any announced body.
     pub fn parse(
         head: &'a [u8],
-        headers: &'a mut [Header<'a>; MAX_HEADERS],
+        storage: &'a mut HeaderStorage<'a>,
     ) -> Result<Self, HandshakeError> {
         check_lines(head)?;
-        let mut parsed = httparse::Request::new(headers);
-        if parsed.parse(head)? != httparse::Status::Complete(head.len()) {
+        let mut parsed = httparse::Request::new(&mut []);
+        let length = parsed.parse_with_uninit_headers(head, storage)?;
+        if length != httparse::Status::Complete(head.len()) {
             return Err(HandshakeError::Malformed);
         }
         let (Some(method), Some(target), Some(version)) =
@@ -59,9 +76,9 @@ impl<'a> Request<'a> {
             return Err(HandshakeError::Malformed);
         };
         let headers: &'a [Header<'a>] = parsed.headers;
-        let once = Once::gather(headers)?;
+        let known = Known::gather(headers)?;
         let http11 = version == 1;
-        if http11 && once.host.is_none() {
+        if http11 && known.host.is_none() {
             return Err(HandshakeError::MissingHost);
         }
         Ok(Self {
@@ -70,7 +87,7 @@ impl<'a> Request<'a> {
             parts: Target::parse(target)?,
             http11,
             headers,
-            once,
+            known,
         })
     }
 
@@ -122,13 +139,13 @@ impl<'a> Request<'a> {
     /// 3.2.2), else the `Host` header.
     #[must_use]
     pub fn host(&self) -> Option<&'a str> {
-        self.parts.authority.or(self.once.host)
+        self.parts.authority.or(self.known.host)
     }
 
     /// The `Origin` header, as it was sent.
     #[must_use]
     pub fn origin(&self) -> Option<&'a str> {
-        self.once.origin
+        self.known.origin
     }
 
     /// The offered subprotocols in the client's order of preference, over all
@@ -145,10 +162,7 @@ impl<'a> Request<'a> {
     ///
     /// The first rule of section 4.2.1 that a WebSocket request breaks.
     pub fn upgrade(&self) -> Result<Option<UpgradeRequest>, HandshakeError> {
-        if !self
-            .values("Upgrade")
-            .any(|value| has_element(value, "websocket"))
-        {
+        if !self.known.to_websocket {
             return Ok(None);
         }
         if self.method != "GET" {
@@ -157,21 +171,20 @@ impl<'a> Request<'a> {
         if !self.http11 {
             return Err(HandshakeError::UpgradeInHttp10);
         }
-        if !self
-            .values("Connection")
-            .any(|value| has_element(value, "upgrade"))
-        {
+        if !self.known.upgrades {
             return Err(HandshakeError::MissingConnectionUpgrade);
         }
-        if self.once.version != Some(b"13") {
+        if self.known.version != Some(b"13") {
             return Err(HandshakeError::UnsupportedWebSocketVersion);
         }
         let key = self
-            .once
+            .known
             .key
             .and_then(check_key)
             .ok_or(HandshakeError::InvalidKey)?;
-        self.check_subprotocols()?;
+        if self.known.offers_subprotocols {
+            self.check_subprotocols()?;
+        }
         Ok(Some(UpgradeRequest { key }))
     }
 
@@ -210,21 +223,27 @@ impl<'a> Request<'a> {
     }
 }
 
-impl<'a> Once<'a> {
+impl<'a> Known<'a> {
     fn gather(headers: &'a [Header<'a>]) -> Result<Self, HandshakeError> {
-        let mut once = Self::default();
+        let mut known = Self::default();
         for Header { name, value } in headers {
-            if name.eq_ignore_ascii_case("Host") {
+            if name.eq_ignore_ascii_case("Upgrade") {
+                known.to_websocket |= has_element(value, "websocket");
+            } else if name.eq_ignore_ascii_case("Connection") {
+                known.upgrades |= has_element(value, "upgrade");
+            } else if name.eq_ignore_ascii_case("Sec-WebSocket-Protocol") {
+                known.offers_subprotocols = true;
+            } else if name.eq_ignore_ascii_case("Host") {
                 let host = text(value).filter(|host| is_host(host.as_bytes()));
-                set(&mut once.host, host, "Host")?;
+                set(&mut known.host, host, "Host")?;
             } else if name.eq_ignore_ascii_case("Origin") {
-                set(&mut once.origin, text(value), "Origin")?;
+                set(&mut known.origin, text(value), "Origin")?;
             } else if name.eq_ignore_ascii_case("Sec-WebSocket-Key") {
-                set(&mut once.key, Some(value), "Sec-WebSocket-Key")?;
+                set(&mut known.key, Some(value), "Sec-WebSocket-Key")?;
             } else if name.eq_ignore_ascii_case("Sec-WebSocket-Version") {
-                set(&mut once.version, Some(value), "Sec-WebSocket-Version")?;
+                set(&mut known.version, Some(value), "Sec-WebSocket-Version")?;
             } else if name.eq_ignore_ascii_case("Content-Length") {
-                set(&mut once.content_length, Some(value), "Content-Length")?;
+                set(&mut known.content_length, Some(value), "Content-Length")?;
                 if *value != b"0" {
                     return Err(HandshakeError::UnexpectedBody);
                 }
@@ -232,7 +251,7 @@ impl<'a> Once<'a> {
                 return Err(HandshakeError::UnexpectedBody);
             }
         }
-        Ok(once)
+        Ok(known)
     }
 }
 

@@ -7,7 +7,7 @@ use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
 use sockeye::protocol::handshake::{MAX_SUBPROTOCOLS, encode_key, is_field_value, is_token};
 use sockeye::protocol::{
-    ClientAccepted, ClientHandshake, HandshakeError, MAX_HEADERS, Request,
+    ClientAccepted, ClientHandshake, HandshakeError, Request, header_storage,
     encode_switching_protocols, find_head_end, verify_response,
 };
 
@@ -171,7 +171,7 @@ fn facts(request: &Request<'_>) -> (String, Vec<(String, Vec<u8>)>) {
 }
 
 fn check_request(head: &[u8]) {
-    let mut storage = [httparse::EMPTY_HEADER; MAX_HEADERS];
+    let mut storage = header_storage();
     let request = match Request::parse(head, &mut storage) {
         Ok(request) => request,
         Err(error) => return check_refusal(error),
@@ -200,7 +200,7 @@ fn check_request(head: &[u8]) {
         again.extend_from_slice(b"\r\n");
     }
     again.extend_from_slice(b"\r\n");
-    let mut storage = [httparse::EMPTY_HEADER; MAX_HEADERS];
+    let mut storage = header_storage();
     let reread = Request::parse(&again, &mut storage).expect("what was accepted is a request");
     assert_eq!(facts(&reread), facts(&request));
 
@@ -272,7 +272,7 @@ fn check_own_request(own: &Own<'_>) {
     .encode(&mut out);
     assert_eq!(find_head_end(&out, 0), Some(out.len()), "one head only");
     check_request(&out);
-    let mut storage = [httparse::EMPTY_HEADER; MAX_HEADERS];
+    let mut storage = header_storage();
     let Ok(request) = Request::parse(&out, &mut storage) else {
         return;
     };

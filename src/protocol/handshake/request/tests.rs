@@ -13,7 +13,7 @@ const GOOD: &str = "GET /chat?room=1 HTTP/1.1\r\n\
 
 /// What becomes of a head: the parsed request, or the refusal by either step.
 fn upgrade(head: &str) -> Result<Option<UpgradeRequest>, HandshakeError> {
-    let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
+    let mut headers = header_storage();
     Request::parse(head.as_bytes(), &mut headers)?.upgrade()
 }
 
@@ -28,7 +28,7 @@ fn with(header: &str) -> String {
 
 #[test]
 fn the_parts_of_a_request() {
-    let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
+    let mut headers = header_storage();
     let request = Request::parse(GOOD.as_bytes(), &mut headers).unwrap();
     assert_eq!(request.method(), "GET");
     assert_eq!(request.target(), "/chat?room=1");
@@ -254,7 +254,7 @@ fn the_number_of_headers_is_limited() {
 #[test]
 fn the_target_of_a_proxy_names_the_host() {
     let head = changed("/chat?room=1", "http://other:80/chat");
-    let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
+    let mut headers = header_storage();
     let request = Request::parse(head.as_bytes(), &mut headers).unwrap();
     assert_eq!(
         (request.host(), request.path()),
