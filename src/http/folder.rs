@@ -143,13 +143,15 @@ struct Reopened {
     at: u64,
 }
 
-/// What tells a file from another that has its name later. A number may be given again to a file
-/// that is made when this one has gone, but not with the same time.
-#[derive(PartialEq, Eq)]
+/// What tells a file from another that has its name later, or that it has become. A number may be
+/// given again to a file that is made when this one has gone, but not with the same time, if the
+/// file system knows it.
 struct Identity {
     device: u64,
     inode: u64,
     created: Option<SystemTime>,
+    modified: (i64, i64),
+    len: u64,
 }
 
 impl Identity {
@@ -158,7 +160,17 @@ impl Identity {
             device: metadata.dev(),
             inode: metadata.ino(),
             created: metadata.created().ok(),
+            modified: (metadata.mtime(), metadata.mtime_nsec()),
+            len: metadata.len(),
         }
+    }
+
+    /// Whether it is still this file, though perhaps more of it.
+    fn is_still(&self, now: &Self) -> bool {
+        let is_same =
+            (self.device, self.inode, self.created) == (now.device, now.inode, now.created);
+        let has_grown = self.created.is_some() && now.len > self.len;
+        is_same && (now.modified == self.modified || has_grown)
     }
 }
 
@@ -168,8 +180,8 @@ impl Reopened {
             return Ok(file);
         }
         let file = self.root.file(&self.name)?;
-        if Identity::of(&file.metadata()?) != self.identity {
-            return Err(io::Error::other("another file has its name now"));
+        if !self.identity.is_still(&Identity::of(&file.metadata()?)) {
+            return Err(io::Error::other("it is another file by now"));
         }
         Ok(file)
     }

@@ -133,8 +133,8 @@ impl Page {
         self
     }
 
-    /// Sets when the page was last modified, which is said in whole seconds, from the year 1970 to
-    /// 9999.
+    /// Sets when the page was last modified, which is said in whole seconds from the year 1970 on, and
+    /// until then in the future as the present.
     #[must_use]
     pub fn modified(mut self, modified: SystemTime) -> Self {
         self.about.modified = Some(whole_seconds(modified));
@@ -221,7 +221,9 @@ impl About {
     /// The head of the answer, and whether a body follows it: none does if the client's copy is
     /// still good.
     fn head(&self, conditions: &Conditions) -> (Vec<u8>, bool) {
-        let modified = self.modified.map(httpdate::fmt_http_date);
+        // RFC 9110 section 8.8.2.1: never later than the response.
+        let past = |modified: SystemTime| modified.min(SystemTime::now());
+        let modified = self.modified.map(past).map(httpdate::fmt_http_date);
         let own = [
             ("ETag", self.etag.as_deref()),
             ("Last-Modified", modified.as_deref()),
@@ -299,6 +301,10 @@ mod tests {
         let text = text(&page.answer(&Conditions::default(), false));
         assert!(text.contains("cache-control: max-age=60\r\n"), "{text}");
         assert!(!text.contains("no-cache"), "{text}");
+        let dated = Page::html("").header("date", "Thu, 01 Jan 1970 00:00:00 GMT");
+        let answer = dated.fixed().unwrap().answer(&Conditions::default(), false);
+        let head = String::from_utf8(answer.head).unwrap().to_ascii_lowercase();
+        assert_eq!(head.matches("\r\ndate: ").count(), 1, "{head}");
     }
 
     #[test]

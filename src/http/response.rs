@@ -64,10 +64,14 @@ pub(super) fn encode_head<'h>(
     content: Option<Content<'_>>,
 ) -> Vec<u8> {
     let mut out = format!("HTTP/1.1 {status} {}\r\n", reason_phrase(status));
-    // RFC 9110 section 6.6.1.
-    out += &format!("Date: {}\r\n", httpdate::fmt_http_date(SystemTime::now()));
+    let mut has_date = false;
     for (name, value) in headers {
         out += &format!("{name}: {value}\r\n");
+        has_date |= name.eq_ignore_ascii_case("Date");
+    }
+    // RFC 9110 section 6.6.1.
+    if !has_date {
+        out += &format!("Date: {}\r\n", httpdate::fmt_http_date(SystemTime::now()));
     }
     if let Some(Content { mime, len }) = content {
         out += &format!("Content-Type: {mime}\r\n");

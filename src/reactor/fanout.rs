@@ -232,9 +232,8 @@ impl<S: Sys, D: Handoff> Reactor<S, D> {
         let local = &mut self.fanout.locals[key];
         std::mem::swap(&mut local.batch, &mut batch);
         self.fanout.batch = batch;
-        self.hold_back(key);
+        self.hold_back(key, budget);
         let local = &mut self.fanout.locals[key];
-        budget.spend(local.gated.len(), 0);
         local.bytes = local.batch.frames.iter().map(Frame::len).sum();
         local.members.rewind();
     }
@@ -271,11 +270,12 @@ impl<S: Sys, D: Handoff> Reactor<S, D> {
     }
 
     /// Keeps a new batch for those whose handlers have yet to be told of their subscription.
-    fn hold_back(&mut self, key: usize) {
+    fn hold_back(&mut self, key: usize, budget: &mut Budget) {
         let Local { gated, batch, .. } = &mut self.fanout.locals[key];
         if batch.is_empty() {
             return;
         }
+        budget.spend(gated.len(), 0);
         for (&raw, gated) in gated {
             let token = Token::from_u64(raw);
             let Some(connection) = find(&mut self.connections, token) else {

@@ -61,7 +61,7 @@ pub struct Limits {
     pub outbox: usize,
     /// Most topics that one connection may be subscribed to. Default: 128.
     pub subscriptions: usize,
-    /// Most topics at once. Over it those without subscribers are forgotten, first the one that
+    /// Most topics at once, besides those of [`Server::topic`](crate::Server::topic). Over it those without subscribers are forgotten, first the one that
     /// was not used for longest; if all have subscribers, there can be no further one.
     /// Default: 10,000.
     pub topics: usize,
@@ -72,7 +72,8 @@ pub struct Limits {
     pub history_bytes: usize,
     /// Most bytes that all topics together remember, frame headers included. Over it, topics
     /// without subscribers are forgotten, first the one that was not used for longest; if all have
-    /// subscribers, whichever is published to forgets its oldest publications. Default: 64 MiB.
+    /// subscribers, whichever is published to forgets its oldest publications. What it takes to keep track of
+    /// them, some 100 bytes for each, comes on top. Default: 64 MiB.
     pub history_total: usize,
     /// Most bytes of one topic that an event loop may have yet to take; over it, publishing fails
     /// with [`PublishError::Full`](crate::PublishError::Full). One message is always accepted.

@@ -224,8 +224,8 @@ impl Server {
     }
 
     /// Makes a topic that is there for good, however long nobody uses it, and however many others there
-    /// are. Others come into being when they are first used, and have to make room again. It counts
-    /// as one of [`Limits::topics`]. What it remembers is said before, by [`history`](Self::history).
+    /// are. Others come into being when they are first used, and have to make room again. It does not
+    /// count among [`Limits::topics`]. What it remembers is said before, by [`history`](Self::history).
     ///
     /// # Panics
     /// If the name is empty or longer than 255 bytes.
@@ -257,7 +257,8 @@ impl Server {
     /// slow: it is asked, and read from, on a thread of its own. Upgrades, and the paths of routes
     /// that do not end in `/`, never reach it. At most 128 of its pages are looked for at once;
     /// more are answered 503, and one that takes longer than
-    /// [`Timeouts::handshake`](crate::Timeouts::handshake) to find is answered 504.
+    /// [`Timeouts::handshake`](crate::Timeouts::handshake) to find is answered 504. A part of a page that
+    /// takes as long to come ends its transfer.
     ///
     /// A page that has been found is sent in parts, the next one read when the client has taken the
     /// one before. As many as there are connections may be under way: each holds one part in memory

@@ -11,7 +11,8 @@ use super::{
     Frame, Held, Hub, MAX_NAME, Member, Offset, PublishError, Since, SubscribeError, Topic,
 };
 
-/// Of so many topics one is given up, when there is no room for another.
+/// Of so many topics one is given up, and of so many bytes of histories one, when there is no room
+/// for another.
 const GIVE_UP: usize = 16;
 
 /// What topics may hold.
@@ -66,7 +67,11 @@ pub(crate) struct Memory {
     limits: TopicLimits,
     /// Publications in the history of topics whose names begin so; the longest match counts.
     prefixes: RwLock<Vec<(String, usize)>>,
+    /// Whoever holds this never waits for a topic.
     topics: RwLock<Topics>,
+    /// How many there are, and how many of them are kept.
+    count: AtomicUsize,
+    kept: AtomicUsize,
     uses: AtomicU64,
     /// Bytes in the histories of all topics.
     remembered: Arc<AtomicUsize>,
@@ -82,6 +87,8 @@ impl Memory {
             limits,
             prefixes: RwLock::default(),
             topics: RwLock::default(),
+            count: AtomicUsize::new(0),
+            kept: AtomicUsize::new(0),
             uses: AtomicU64::new(0),
             remembered: Arc::default(),
             no_room: Pause::default(),
@@ -109,11 +116,18 @@ impl Memory {
     /// Makes a topic that is there for good.
     pub(crate) fn keep(&self, name: &str) {
         let mut topics = self.topics.write().unwrap_or_else(PoisonError::into_inner);
-        if let Some(named) = topics.get_mut(name) {
-            named.kept = true;
-            return;
+        if !topics.contains_key(name) {
+            self.insert(&mut topics, name);
         }
-        self.insert(&mut topics, name, true);
+        let named = topics.get_mut(name).filter(|named| !named.kept);
+        if let Some(named) = named {
+            named.kept = true;
+            self.kept.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn is_full(&self, topics: &Topics) -> bool {
+        topics.len() >= self.limits.topics + self.kept.load(Ordering::Relaxed)
     }
 
     /// The topic with this name, which may have to be made; `None` if there is no room.
@@ -122,7 +136,7 @@ impl Memory {
         if let Some(topic) = self.known(&topics, name) {
             return Some(topic);
         }
-        let is_full = topics.len() >= self.limits.topics;
+        let is_full = self.is_full(&topics);
         drop(topics);
         if is_full && self.no_room.is_on() {
             return None;
@@ -131,11 +145,15 @@ impl Memory {
         if let Some(topic) = self.known(&topics, name) {
             return Some(topic);
         }
-        if topics.len() >= self.limits.topics && give_up(&mut topics, None) == 0 {
-            self.no_room.begin(topics.len());
-            return None;
+        if self.is_full(&topics) {
+            let most = topics.len() / GIVE_UP;
+            let given = give_up(&mut topics, Topic::is_idle, |given| given > most);
+            if given == 0 {
+                self.no_room.begin(topics.len());
+                return None;
+            }
         }
-        Some(self.insert(&mut topics, name, false))
+        Some(self.insert(&mut topics, name))
     }
 
     fn known(&self, topics: &Topics, name: &str) -> Option<Arc<Topic>> {
@@ -145,7 +163,7 @@ impl Memory {
         Some(Arc::clone(&named.topic))
     }
 
-    fn insert(&self, topics: &mut Topics, name: &str, kept: bool) -> Arc<Topic> {
+    fn insert(&self, topics: &mut Topics, name: &str) -> Arc<Topic> {
         let now = self.uses.fetch_add(1, Ordering::Relaxed);
         let name: Arc<str> = name.into();
         let topic = Arc::new(Topic::new(
@@ -162,9 +180,10 @@ impl Memory {
         let named = Named {
             topic: Arc::clone(&topic),
             used: AtomicU64::new(now),
-            kept,
+            kept: false,
         };
         topics.insert(name, named);
+        self.count.store(topics.len(), Ordering::Relaxed);
         self.found();
         topic
     }
@@ -186,13 +205,15 @@ impl Memory {
     #[cold]
     fn relieve(&self, topic: &Topic) {
         if !self.no_relief.is_on() {
+            let limit = self.limits.history_total;
+            let goal = limit - limit / GIVE_UP;
+            let is_other = |it: &Topic| !std::ptr::eq(it, topic) && it.is_idle_with_history();
+            let is_enough = |_| self.remembered.load(Ordering::Relaxed) <= goal;
             let mut topics = self.topics.write().unwrap_or_else(PoisonError::into_inner);
-            while self.excess() > 0 {
-                if give_up(&mut topics, Some(topic)) == 0 {
-                    self.no_relief.begin(topics.len());
-                    break;
-                }
+            if give_up(&mut topics, is_other, is_enough) == 0 {
+                self.no_relief.begin(topics.len());
             }
+            self.count.store(topics.len(), Ordering::Relaxed);
         }
         topic.forget(self.excess());
     }
@@ -204,26 +225,31 @@ impl Memory {
     }
 }
 
-/// Forgets topics without subscribers other than `except`, those first that have not been used for
-/// longest. Says how many.
-fn give_up(topics: &mut Topics, except: Option<&Topic>) -> usize {
-    let is_excepted = |topic: &Topic| except.is_some_and(|it| std::ptr::eq(it, topic));
-    let is_idle =
-        |named: &Named| !named.kept && !is_excepted(&named.topic) && named.topic.is_idle();
+/// Forgets topics that are not kept and that `may` go, those first that have not been used for
+/// longest, until there are `enough`. Says how many.
+fn give_up(
+    topics: &mut Topics,
+    may: impl Fn(&Topic) -> bool,
+    enough: impl Fn(usize) -> bool,
+) -> usize {
     let mut idle: Vec<(u64, Arc<str>)> = topics
         .iter()
-        .filter(|(_, named)| is_idle(named))
+        .filter(|(_, named)| !named.kept && may(&named.topic))
         .map(|(name, named)| (named.used.load(Ordering::Relaxed), Arc::clone(name)))
         .collect();
     idle.sort_unstable_by_key(|&(used, _)| used);
-    let before = topics.len();
-    for (_, name) in idle.into_iter().take(1 + before / GIVE_UP) {
+    let mut given = 0;
+    for (_, name) in idle {
         // Whoever has found it before may just be subscribing.
         if topics.get(&name).is_some_and(|it| it.topic.remove(true)) {
             topics.remove(&name);
+            given += 1;
+            if enough(given) {
+                break;
+            }
         }
     }
-    before - topics.len()
+    given
 }
 
 pub(crate) fn is_topic_name(name: &str) -> bool {
@@ -271,9 +297,8 @@ impl Hub for Memory {
     }
 
     fn held(&self) -> Held {
-        let topics = self.topics.read().unwrap_or_else(PoisonError::into_inner);
         Held {
-            topics: topics.len(),
+            topics: self.count.load(Ordering::Relaxed),
             history: self.remembered.load(Ordering::Relaxed),
         }
     }
@@ -285,6 +310,7 @@ impl Hub for Memory {
         let is_known = known.is_some_and(|it| std::ptr::eq(&*it.topic, topic) && !it.kept);
         if is_known && topic.remove(false) {
             topics.remove(topic.name());
+            self.count.store(topics.len(), Ordering::Relaxed);
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError, Weak};
 
 use super::log::{Keep, Log};
 use super::{Frame, Hub, Offset, Since, Subscription};
@@ -323,15 +323,34 @@ impl Topic {
         state.log.forget(bytes, needed);
     }
 
-    /// Whether nobody subscribes, as far as is known.
-    pub(super) fn is_idle(&self) -> bool {
-        self.state().readers.is_empty()
+    /// For those who hold other locks: never waits for a publication that is being made.
+    fn state_if_free(&self) -> Option<MutexGuard<'_, State>> {
+        match self.state.try_lock() {
+            Ok(state) => Some(state),
+            Err(TryLockError::Poisoned(error)) => Some(error.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
     }
 
-    /// Removes the topic unless somebody subscribes or, if that counts, it has a history. Says
-    /// whether it is removed.
+    /// Whether nobody subscribes and nothing is being published, as far as is known.
+    pub(super) fn is_idle(&self) -> bool {
+        self.state_if_free()
+            .is_some_and(|state| state.readers.is_empty())
+    }
+
+    /// Whether it has a history, if nobody subscribes.
+    pub(super) fn is_idle_with_history(&self) -> bool {
+        let is_it =
+            |state: MutexGuard<'_, State>| state.readers.is_empty() && !state.log.is_empty();
+        self.state_if_free().is_some_and(is_it)
+    }
+
+    /// Removes the topic unless somebody subscribes, something is being published or, if that counts,
+    /// it has a history. Says whether it is removed.
     pub(super) fn remove(&self, even_with_history: bool) -> bool {
-        let mut state = self.state();
+        let Some(mut state) = self.state_if_free() else {
+            return false;
+        };
         if state.readers.is_empty() && (even_with_history || state.log.is_empty()) {
             state.removed = true;
         }

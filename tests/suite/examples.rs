@@ -39,7 +39,8 @@ impl Example {
     /// Starts an example on a port of its own, and waits until it listens.
     fn start(name: &str) -> Self {
         let folder = folder();
-        let free = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        // At an address of its own, where no other test takes a port meanwhile.
+        let free = TcpListener::bind("127.0.0.77:0").expect("a free port");
         let address = free.local_addr().expect("its address");
         drop(free);
         let mut child = Command::new(folder.join(name))

@@ -463,6 +463,12 @@ fn a_file_that_changes_on_its_way() {
     file.write_all(b"more").unwrap();
     assert_eq!(client.rest().len(), SIZE);
     fs::write(&path, vec![b'a'; SIZE]).unwrap();
+    // Written over in its place.
+    let mut client = ask();
+    fs::write(&path, vec![b'b'; SIZE]).unwrap();
+    let received = client.rest();
+    assert!(received.len() < SIZE, "{} bytes came", received.len());
+    fs::write(&path, vec![b'a'; SIZE]).unwrap();
     let mut client = ask();
     folder.write("other.bin", vec![b'b'; SIZE]);
     fs::rename(folder.path().join("other.bin"), &path).unwrap();

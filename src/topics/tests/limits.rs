@@ -119,6 +119,54 @@ fn there_is_a_limit_to_topics_with_subscribers() {
     assert_eq!(publish(&hub, "4", text("x")).map(|it| it.number), Ok(1));
 }
 
+/// Whoever looks for room does not wait for a publication that is being made, which may wait for him.
+#[test]
+fn a_publication_that_takes_long_keeps_only_its_topic_waiting() {
+    let hub = Memory::new(limits());
+    for name in ["a", "b", "c", "d"] {
+        number(&hub, name, "x");
+    }
+    let make = &mut |_| {
+        let (done, over) = std::sync::mpsc::channel();
+        let others = Arc::clone(&hub);
+        std::thread::spawn(move || {
+            for at in 0..20 {
+                number(&others, &format!("room {at}"), "x");
+            }
+            done.send(others.held().topics).unwrap();
+        });
+        let patience = std::time::Duration::from_secs(10);
+        assert_eq!(over.recv_timeout(patience), Ok(4));
+        text("made")
+    };
+    let offset = hub.publish("a", None, make).expect("room");
+    // It was not given up meanwhile.
+    assert_eq!(offset.number, 2);
+    assert_eq!(number(&hub, "a", "x"), 3);
+}
+
+/// Only as much as it takes, and only those that remember something.
+#[test]
+fn no_more_topics_are_given_up_for_histories_than_it_takes() {
+    let hub = Memory::new(TopicLimits {
+        topics: 1000,
+        history_total: 1000,
+        ..limits()
+    });
+    hub.set_history("without/".into(), 0);
+    let without = hub.topic_of("without/history");
+    for at in 0..100 {
+        number(&hub, &format!("{at}"), "12345678");
+    }
+    number(&hub, "one more", "12345678");
+    assert!(
+        (930..=1000).contains(&hub.held().history),
+        "{:?}",
+        hub.held()
+    );
+    assert!(Arc::ptr_eq(&without, &hub.topic_of("without/history")));
+}
+
 #[test]
 fn a_topic_that_is_kept_outlasts_all_others() {
     let hub = Memory::new(TopicLimits {
@@ -134,7 +182,8 @@ fn a_topic_that_is_kept_outlasts_all_others() {
     for at in 0..20 {
         number(&hub, &format!("room {at}"), "12345678");
     }
-    assert!(hub.held().topics <= 4);
+    // One room is all that there is memory for.
+    assert_eq!(hub.held().topics, 3);
     let (_, subscription) = Reader::new().join(&hub, "a", Since::History);
     assert_eq!(replayed(&subscription), [1]);
     let reader = Reader::new();
@@ -143,6 +192,19 @@ fn a_topic_that_is_kept_outlasts_all_others() {
     reader.take(&topic);
     assert!(topic.retire(&reader.mailbox, false));
     assert_eq!(hub.topic_of("without/history").offset().epoch, epoch);
+}
+
+#[test]
+fn topics_that_are_kept_take_no_room_from_others() {
+    let hub = Memory::new(limits());
+    for at in 0..10 {
+        hub.keep(&format!("kept {at}"));
+        hub.keep(&format!("kept {at}"));
+    }
+    for at in 0..20 {
+        number(&hub, &format!("room {at}"), "x");
+    }
+    assert_eq!(hub.held().topics, 10 + 4);
 }
 
 #[test]
