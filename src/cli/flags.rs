@@ -41,7 +41,7 @@ pub(crate) struct Flags {
     #[arg(value_parser = values::listen, default_values_t = Config::default().listen)]
     listen: Vec<String>,
 
-    /// Event loop threads; 0 = one per core
+    /// Event loop threads; 0 = one per core, less one if there are workers
     #[arg(long, env = "SOCKEYE_REACTORS", value_name = "N")]
     #[arg(value_parser = values::threads, default_value_t = Config::default().reactors)]
     reactors: usize,

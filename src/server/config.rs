@@ -17,7 +17,8 @@ pub struct Config {
     /// (`localhost`: 127.0.0.1 and `[::1]`); port 0 picks a free port, the same for all
     /// addresses of that name. Default: `localhost:9998`.
     pub listen: Vec<String>,
-    /// Event loop threads; 0 means one per available core (the default).
+    /// Event loop threads; 0 (the default) means one per available core, but for one that is left to
+    /// the handler threads if there are any; at least one.
     pub reactors: usize,
     /// Handler threads; `Some(0)` runs handlers on the reactors, `None` (the default) means one
     /// thread per available core.

@@ -114,11 +114,11 @@ impl Server {
         let app = App::new(&config)?;
         let settings = settings(&config)?;
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let workers = config.workers.unwrap_or(cores);
         let count = match config.reactors {
-            0 => cores,
+            0 => default_reactors(cores, workers),
             count => count,
         };
-        let workers = config.workers.unwrap_or(cores);
         for (name, count) in [("reactors", count), ("workers", workers)] {
             if count > MAX_THREADS {
                 return Err(Error::Config(format!(
@@ -291,6 +291,12 @@ impl Server {
     pub fn run(self) -> Result<()> {
         self.spawn()?.join()
     }
+}
+
+/// One for each core, but for one that is left to the workers, if there are any: with more threads
+/// than cores, they take the cores from each other in small pieces of work.
+fn default_reactors(cores: usize, workers: usize) -> usize {
+    cores.saturating_sub(workers.min(1)).max(1)
 }
 
 /// The topics of a server.
@@ -480,5 +486,29 @@ fn connection_limit(config: &Config, reactors: usize, addrs: usize) -> Result<us
         Some(wanted) => Err(Error::Config(format!(
             "max-connections {wanted} is over what the descriptor limit allows ({room})"
         ))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_core_is_left_to_the_workers() {
+        for (cores, workers, reactors) in [
+            (1, 0, 1),
+            (1, 1, 1),
+            (2, 0, 2),
+            (2, 2, 1),
+            (8, 0, 8),
+            (8, 1, 7),
+            (8, 8, 7),
+        ] {
+            assert_eq!(
+                default_reactors(cores, workers),
+                reactors,
+                "{cores} {workers}"
+            );
+        }
     }
 }
