@@ -15,9 +15,6 @@ pub(crate) const OWNED_FROM: usize = 16 * 1024;
 /// less than the memory and a write in two parts.
 const APART_FROM: usize = 64 * 1024;
 
-/// A response to a handshake is seldom longer.
-const TYPICAL_HEAD: usize = 256;
-
 /// The bytes of a message, lent or given.
 pub(crate) enum Body<'a> {
     Borrowed(&'a [u8]),
@@ -158,7 +155,12 @@ pub(crate) struct Replies {
     apart: usize,
     /// What had been written, and what `delivered` was, when the event under way began.
     event: (usize, usize),
+    /// For heads of responses and Close frames, before they go to the arena.
+    scratch: Vec<u8>,
 }
+
+/// Scratch capacity kept from one response to the next.
+const KEPT_SCRATCH: usize = 512;
 
 /// Arena capacity kept from one turn to the next: what answers a full batch lies in a mapping of
 /// twice its size at most.
@@ -277,9 +279,10 @@ impl Replies {
 
     /// Bytes that are not a frame: an HTTP response.
     pub(crate) fn raw(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
-        let mut bytes = Vec::with_capacity(TYPICAL_HEAD);
-        write(&mut bytes);
-        self.arena.extend_from_slice(&bytes);
+        self.scratch.clear();
+        write(&mut self.scratch);
+        self.arena.extend_from_slice(&self.scratch);
+        self.scratch.shrink_to(KEPT_SCRATCH);
     }
 
     /// A Close frame (RFC 6455 section 5.5.1).

@@ -80,6 +80,8 @@ pub(crate) struct Reactor<S: Sys, D> {
     inbox: Arc<Inbox>,
     /// The replies being carried out, or the memory of the last ones.
     replies: Box<Replies>,
+    /// For replies to be built in while others are carried out.
+    spare: Option<Box<Replies>>,
     fanout: Fanout,
     stats: Arc<Stats>,
     accepted: u64,
@@ -120,6 +122,7 @@ impl<S: Sys, D: Handoff> Reactor<S, D> {
             fanout: Fanout::new(&inbox),
             inbox,
             replies: Box::default(),
+            spare: None,
             stats,
             accepted: 0,
             drain,
@@ -279,12 +282,12 @@ impl<S: Sys, D: Handoff> Reactor<S, D> {
     fn apply(&mut self) {
         // What is delivered while replies are carried out may be answered in turn.
         while !self.cx.delivery.replies().is_empty() {
-            std::mem::swap(self.cx.delivery.replies(), &mut self.replies);
-            let mut replies = std::mem::take(&mut self.replies);
+            let spare = self.spare.take().unwrap_or_default();
+            let mut replies = std::mem::replace(self.cx.delivery.replies(), spare);
             replies.for_each(|answer| {
                 self.carry_out(answer.token, answer.ops, answer.bytes, answer.delivered);
             });
-            self.replies = replies;
+            self.spare = Some(replies);
         }
     }
 

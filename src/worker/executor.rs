@@ -108,7 +108,10 @@ impl Links {
 
     /// Handles of this connection reach it no longer.
     pub(super) fn end(&mut self, slot: u32) {
-        if let Some(link) = self.handles.remove(&slot) {
+        // Nearly always there are none at all.
+        if !self.handles.is_empty()
+            && let Some(link) = self.handles.remove(&slot)
+        {
             link.end();
         }
     }

@@ -227,27 +227,29 @@ impl<'a> Known<'a> {
     fn gather(headers: &'a [Header<'a>]) -> Result<Self, HandshakeError> {
         let mut known = Self::default();
         for Header { name, value } in headers {
-            if name.eq_ignore_ascii_case("Upgrade") {
+            // Nearly all are spelled so.
+            let is = |known: &str| *name == known || name.eq_ignore_ascii_case(known);
+            if is("Upgrade") {
                 known.to_websocket |= has_element(value, "websocket");
-            } else if name.eq_ignore_ascii_case("Connection") {
+            } else if is("Connection") {
                 known.upgrades |= has_element(value, "upgrade");
-            } else if name.eq_ignore_ascii_case("Sec-WebSocket-Protocol") {
+            } else if is("Sec-WebSocket-Protocol") {
                 known.offers_subprotocols = true;
-            } else if name.eq_ignore_ascii_case("Host") {
+            } else if is("Host") {
                 let host = text(value).filter(|host| is_host(host.as_bytes()));
                 set(&mut known.host, host, "Host")?;
-            } else if name.eq_ignore_ascii_case("Origin") {
+            } else if is("Origin") {
                 set(&mut known.origin, text(value), "Origin")?;
-            } else if name.eq_ignore_ascii_case("Sec-WebSocket-Key") {
+            } else if is("Sec-WebSocket-Key") {
                 set(&mut known.key, Some(value), "Sec-WebSocket-Key")?;
-            } else if name.eq_ignore_ascii_case("Sec-WebSocket-Version") {
+            } else if is("Sec-WebSocket-Version") {
                 set(&mut known.version, Some(value), "Sec-WebSocket-Version")?;
-            } else if name.eq_ignore_ascii_case("Content-Length") {
+            } else if is("Content-Length") {
                 set(&mut known.content_length, Some(value), "Content-Length")?;
                 if *value != b"0" {
                     return Err(HandshakeError::UnexpectedBody);
                 }
-            } else if name.eq_ignore_ascii_case("Transfer-Encoding") {
+            } else if is("Transfer-Encoding") {
                 return Err(HandshakeError::UnexpectedBody);
             }
         }

@@ -26,6 +26,20 @@ fn with(header: &str) -> String {
     changed("Origin:", &format!("{header}\r\nOrigin:"))
 }
 
+/// Also in the middle of a name, of the version, or before another one.
+#[test]
+fn a_carriage_return_or_line_feed_anywhere_else_is_refused() {
+    for end in ["\r", "\n"] {
+        for at in 0..=GOOD.len() {
+            let mut head = GOOD.to_owned();
+            head.insert_str(at, end);
+            let mut headers = header_storage();
+            let parsed = Request::parse(head.as_bytes(), &mut headers);
+            assert!(parsed.is_err(), "{end:?} at {at}: {parsed:?}");
+        }
+    }
+}
+
 #[test]
 fn the_parts_of_a_request() {
     let mut headers = header_storage();
@@ -219,7 +233,7 @@ fn heads_that_are_refused_with_or_without_an_upgrade() {
         ("Origin:", "X-Bell: a\x07b\r\nOrigin:", Malformed),
         ("9998\r\n", "9998\n", BareLineEnd),
         ("HTTP/1.1\r\n", "HTTP/1.1\n", BareLineEnd),
-        ("Origin:", "X-Cr: a\rb\r\nOrigin:", BareLineEnd),
+        ("Origin:", "X-Cr: a\rb\r\nOrigin:", Malformed),
         ("GET /", "G@T /", Malformed),
         ("GET /", "GET  /", Malformed),
         ("/chat?room=1", "*", InvalidTarget),
