@@ -98,6 +98,7 @@ fn no_news_is_slept_over() {
             topics: 2,
             history: 0,
             history_bytes: 0,
+            history_total: usize::MAX,
             log: 0,
         });
         let (inbox, poll) = inbox(0);

@@ -7,8 +7,8 @@ use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
 use sockeye::protocol::handshake::{MAX_SUBPROTOCOLS, encode_key, is_field_value, is_token};
 use sockeye::protocol::{
-    ClientAccepted, ClientHandshake, HandshakeError, Request, header_storage,
-    encode_switching_protocols, find_head_end, verify_response,
+    ClientAccepted, ClientHandshake, HandshakeError, Request, encode_switching_protocols,
+    find_head_end, header_storage, verify_response,
 };
 
 #[derive(Arbitrary, Debug)]
