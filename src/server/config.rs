@@ -62,9 +62,9 @@ pub struct Limits {
     pub outbox: usize,
     /// Most topics that one connection may be subscribed to. Default: 128.
     pub subscriptions: usize,
-    /// Most topics at once, besides those of [`Server::topic`](crate::Server::topic). Over it those without subscribers are forgotten, first the one that
-    /// was not used for longest; if all have subscribers, there can be no further one.
-    /// Default: 10,000.
+    /// Most topics at once, besides those of [`Server::topic`](crate::Server::topic). Over it those
+    /// without subscribers are forgotten, first the one that was not used for longest; if all have
+    /// subscribers, there can be no further one. Default: 10,000.
     pub topics: usize,
     /// Most publications a topic remembers for subscribers to come; see also
     /// [`Server::history`](crate::Server::history). Default: 100.

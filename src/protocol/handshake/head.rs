@@ -22,22 +22,14 @@ pub fn find_head_end(buf: &[u8], scanned: usize) -> Option<usize> {
 }
 
 /// Checks what httparse is lenient about: every line ends in CR LF, and none continues the line
-/// before it. A CR anywhere else is an error to httparse, too.
+/// before it.
 pub(super) fn check_lines(head: &[u8]) -> Result<(), HandshakeError> {
-    // Nearly all pass, and this many bytes at a time.
-    let is_bad = |pair: &[u8; 2]| match *pair {
-        [before, b'\n'] => before != b'\r',
-        [b'\n', after] => after == b' ' || after == b'\t',
-        _ => false,
-    };
-    let bad = head.array_windows().map(|pair| u8::from(is_bad(pair)));
-    let has_ends = !head.starts_with(b"\n") && head.ends_with(b"\r\n");
-    if has_ends && bad.fold(0, |sum, bad| sum | bad) == 0 {
-        return Ok(());
-    }
     let mut line = 0;
     for end in memchr::memchr_iter(b'\n', head) {
         if end == line || head[end - 1] != b'\r' {
+            return Err(HandshakeError::BareLineEnd);
+        }
+        if memchr::memchr(b'\r', &head[line..end - 1]).is_some() {
             return Err(HandshakeError::BareLineEnd);
         }
         line = end + 1;
@@ -83,6 +75,8 @@ mod tests {
             (&b"a\r\nb\r\n\r\n"[..], Ok(())),
             (b"a\nb\r\n\r\n", Err(BareLineEnd)),
             (b"a\r\nb\r\n\n", Err(BareLineEnd)),
+            (b"a\rb\r\n\r\n", Err(BareLineEnd)),
+            (b"a\r\r\n\r\n", Err(BareLineEnd)),
             (b"a\r\n b\r\n\r\n", Err(FoldedHeader)),
             (b"a\r\n\tb\r\n\r\n", Err(FoldedHeader)),
             (b"a\r\nb", Err(Malformed)),

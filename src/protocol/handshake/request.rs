@@ -227,8 +227,7 @@ impl<'a> Known<'a> {
     fn gather(headers: &'a [Header<'a>]) -> Result<Self, HandshakeError> {
         let mut known = Self::default();
         for Header { name, value } in headers {
-            // Nearly all are spelled so.
-            let is = |known: &str| *name == known || name.eq_ignore_ascii_case(known);
+            let is = |known: &str| name.eq_ignore_ascii_case(known);
             if is("Upgrade") {
                 known.to_websocket |= has_element(value, "websocket");
             } else if is("Connection") {
