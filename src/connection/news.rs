@@ -57,13 +57,16 @@ impl<T> Connection<T> {
 
     /// Queues what the kernel refused, unless that is more than may wait. One message may always.
     #[inline(never)]
-    fn keep_news<S, D: Delivery>(
+    fn keep_news<S, D>(
         &mut self,
         token: Token,
         news: &News<'_>,
         sent: usize,
         cx: &mut Context<S, D>,
-    ) {
+    ) where
+        S: Sys<Socket = T>,
+        D: Delivery,
+    {
         let mut sent = sent;
         let mut frames = news.frames;
         while let [frame, rest @ ..] = frames
@@ -80,7 +83,7 @@ impl<T> Connection<T> {
         }
         let over = !rest.is_empty() && outbox.len() > cx.settings.outbox;
         self.queued(cx);
-        self.flags.set(Flags::BLOCKED | Flags::REARM);
+        self.block(token, cx);
         if over {
             return self.fall_behind(token, cx);
         }

@@ -7,10 +7,11 @@ use rustix::io::Errno;
 
 use super::*;
 
-const CALLS: [Call; 6] = [
+const CALLS: [Call; 7] = [
     Call::Accept,
     Call::PeerAddr,
     Call::Register,
+    Call::WatchWritable,
     Call::Read,
     Call::Write,
     Call::Shutdown,
@@ -113,7 +114,7 @@ fn is_harmless(call: Call, errno: Errno) -> bool {
         Call::Read | Call::Write => matches!(errno, Errno::AGAIN | Errno::INTR),
         // The connection stays in the queue until there is a descriptor for it.
         Call::Accept => true,
-        Call::PeerAddr | Call::Register | Call::Shutdown => false,
+        Call::PeerAddr | Call::Register | Call::WatchWritable | Call::Shutdown => false,
     }
 }
 
