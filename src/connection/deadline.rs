@@ -46,7 +46,7 @@ impl<T> Connection<T> {
             }
         }
         match self.state {
-            State::Handshake { since } | State::Opening { since } => {
+            State::Handshake { since, .. } | State::Opening { since } => {
                 earliest.add(since, settings.handshake);
             }
             State::Open { seen, .. } => {
@@ -87,7 +87,7 @@ impl<T> Connection<T> {
             return self.give_up(token, cx);
         }
         match self.state {
-            State::Handshake { since } if is_due(since, cx.settings.handshake, now) => {
+            State::Handshake { since, .. } if is_due(since, cx.settings.handshake, now) => {
                 // Whoever sent nothing gets nothing.
                 if self.cold.take().is_some_and(|mut cold| {
                     cx.account.adjust(&mut cold.charged, 0);

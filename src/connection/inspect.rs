@@ -34,7 +34,7 @@ impl<T> Connection<T> {
             earliest.add(cold.stalled, settings.write);
         }
         let state = match self.state {
-            State::Handshake { since } => {
+            State::Handshake { since, .. } => {
                 earliest.add(since, settings.handshake);
                 "handshake"
             }

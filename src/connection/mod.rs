@@ -19,10 +19,12 @@ mod outbox;
 mod read;
 mod reason;
 mod reply;
+mod source;
 mod spares;
 mod tick;
 mod write;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::protocol::{CloseCode, Decoder};
@@ -42,12 +44,13 @@ pub(crate) use reply::{Answer, Body, OWNED_FROM, Op, OutFrame, Replies, weight};
 pub(crate) use tick::{MAX_TICKS, Tick, ticks};
 
 use outbox::Outbox;
+use source::Source;
 
 /// Where a connection is in its life. `since` is when its current deadline began.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     /// The head of the request is being read.
-    Handshake { since: Tick },
+    Handshake { since: Tick, from: Source },
     /// The request is with its handler's factory; early frames wait.
     Opening { since: Tick },
     /// A response is being fetched; `begun`: a part of it has been. Input waits.
@@ -256,14 +259,19 @@ pub(crate) struct Connection<S> {
 impl<S> Connection<S> {
     /// A connection that was just accepted. Its first bytes are often there already, but their
     /// edge comes with the registration.
-    pub(crate) fn new(socket: S, generation: u32, now: Tick) -> Self {
+    ///
+    /// `remote` is its peer's address, if it was told; if not, the kernel is asked when it matters.
+    pub(crate) fn new(socket: S, remote: Option<SocketAddr>, generation: u32, now: Tick) -> Self {
         Self {
             cold: None,
             socket,
             generation,
             in_flight: 0,
             applied: 0,
-            state: State::Handshake { since: now },
+            state: State::Handshake {
+                since: now,
+                from: Source::new(remote),
+            },
             flags: Flags(Flags::REARM),
             worker: 0,
         }

@@ -466,8 +466,8 @@ impl<S: Sys, D: Handoff> Reactor<S, D> {
             return;
         }
         let door = &mut self.doors[at];
-        let socket = match self.cx.sys.accept(&door.listener) {
-            Ok(socket) => socket,
+        let (socket, remote) = match self.cx.sys.accept(&door.listener) {
+            Ok(accepted) => accepted,
             Err(error) => {
                 self.population.leave();
                 match verdict(&error) {
@@ -483,7 +483,7 @@ impl<S: Sys, D: Handoff> Reactor<S, D> {
             }
         };
         self.generation = Token::next_generation(self.generation);
-        let connection = Connection::new(socket, self.generation, self.cx.now);
+        let connection = Connection::new(socket, remote, self.generation, self.cx.now);
         let index = self.connections.insert(connection) as u32;
         let token = Token::new(index, self.generation);
         self.accepted += 1;

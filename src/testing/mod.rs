@@ -96,6 +96,7 @@ pub struct Pair {
     headers: Vec<(String, String)>,
     answer_pings: bool,
     window: usize,
+    remote: SocketAddr,
     hub: Option<Arc<Memory>>,
     histories: Vec<(String, usize)>,
 }
@@ -127,6 +128,7 @@ impl Pair {
             headers: Vec::new(),
             answer_pings: true,
             window: WINDOW,
+            remote: SocketAddr::from(([127, 0, 0, 1], 50_000)),
             hub: None,
             histories: Vec::new(),
         }
@@ -174,6 +176,13 @@ impl Pair {
     #[must_use]
     pub fn window(mut self, bytes: usize) -> Self {
         self.window = bytes;
+        self
+    }
+
+    /// The client's address. Default: 127.0.0.1:50000.
+    #[must_use]
+    pub fn remote_addr(mut self, remote: SocketAddr) -> Self {
+        self.remote = remote;
         self
     }
 
@@ -252,9 +261,8 @@ impl Pair {
             hub.set_history(prefix, publications);
         }
         let engine = Engine::new(&self.config, app, hub, now)?;
-        let remote = SocketAddr::from(([127, 0, 0, 1], 50_000));
         Ok(TestPeer {
-            wire: engine.network(0).connect(remote, self.window),
+            wire: engine.network(0).connect(self.remote, self.window),
             engine,
             now,
             next: Next::Now,

@@ -374,14 +374,16 @@ impl Sys for Network {
     type Listener = ();
     type Socket = Socket;
 
-    fn accept(&mut self, (): &()) -> io::Result<Socket> {
+    fn accept(&mut self, (): &()) -> io::Result<(Socket, Option<SocketAddr>)> {
         if self.0.borrow().backlog.is_empty() {
             return Err(io::ErrorKind::WouldBlock.into());
         }
         self.fate(Call::Accept, || self.knock())?;
         self.0.borrow_mut().moved += 1;
         let wire = self.0.borrow_mut().backlog.pop_front();
-        wire.map(Socket).ok_or(io::ErrorKind::WouldBlock.into())
+        let wire = wire.ok_or(io::ErrorKind::WouldBlock)?;
+        let remote = wire.ends.borrow().remote;
+        Ok((Socket(wire), Some(remote)))
     }
 
     fn peer_addr(&mut self, socket: &Socket) -> io::Result<SocketAddr> {
@@ -404,7 +406,11 @@ impl Sys for Network {
         self.fate_of(Call::WatchWritable, socket, || ())?;
         let (readable, writable) = {
             let mut ends = socket.0.ends.borrow_mut();
-            assert_eq!(ends.token, Some(token), "only what is registered is watched");
+            assert_eq!(
+                ends.token,
+                Some(token),
+                "only what is registered is watched"
+            );
             assert!(!ends.watched, "watched once");
             ends.watched = true;
             let writable = ends.room() > 0;

@@ -72,7 +72,11 @@ pub(crate) trait Sys {
     /// Dropping it closes the socket and ends its registration.
     type Socket;
 
-    fn accept(&mut self, listener: &Self::Listener) -> io::Result<Self::Socket>;
+    /// The next connection and its peer's address, if the kernel tells it along the way.
+    fn accept(
+        &mut self,
+        listener: &Self::Listener,
+    ) -> io::Result<(Self::Socket, Option<SocketAddr>)>;
     fn peer_addr(&mut self, socket: &Self::Socket) -> io::Result<SocketAddr>;
     /// Registers for input, edge-triggered; called once per socket.
     fn register(&mut self, socket: &Self::Socket, token: Token) -> io::Result<()>;

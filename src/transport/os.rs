@@ -34,9 +34,11 @@ impl Sys for OsSys {
     type Listener = TcpListener;
     type Socket = OwnedFd;
 
-    fn accept(&mut self, listener: &TcpListener) -> io::Result<OwnedFd> {
+    fn accept(&mut self, listener: &TcpListener) -> io::Result<(OwnedFd, Option<SocketAddr>)> {
         let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
-        Ok(rustix::net::accept_with(listener, flags)?)
+        let (socket, remote) = rustix::net::acceptfrom_with(listener, flags)?;
+        let remote = remote.and_then(|remote| SocketAddr::try_from(remote).ok());
+        Ok((socket, remote))
     }
 
     fn peer_addr(&mut self, socket: &OwnedFd) -> io::Result<SocketAddr> {

@@ -327,6 +327,10 @@ impl Live {
         (client, String::from_utf8(name).unwrap())
     }
 
+    pub(crate) fn addresses(&self) -> &[SocketAddr] {
+        self.running.as_ref().map_or(&[], Running::local_addrs)
+    }
+
     pub(crate) fn stats(&self) -> ServerStats {
         self.handle.stats()
     }

@@ -24,20 +24,15 @@ pub fn find_head_end(buf: &[u8], scanned: usize) -> Option<usize> {
 /// Checks what httparse is lenient about: every line ends in CR LF, and none continues the line
 /// before it.
 pub(super) fn check_lines(head: &[u8]) -> Result<(), HandshakeError> {
-    let mut line = 0;
-    for end in memchr::memchr_iter(b'\n', head) {
-        if end == line || head[end - 1] != b'\r' {
-            return Err(HandshakeError::BareLineEnd);
-        }
-        if memchr::memchr(b'\r', &head[line..end - 1]).is_some() {
-            return Err(HandshakeError::BareLineEnd);
-        }
-        line = end + 1;
-        if matches!(head.get(line), Some(b' ' | b'\t')) {
-            return Err(HandshakeError::FoldedHeader);
-        }
+    let mut rest = head;
+    while let Some(end) = memchr::memchr2(b'\r', b'\n', rest) {
+        rest = match &rest[end..] {
+            [b'\r', b'\n', b' ' | b'\t', ..] => return Err(HandshakeError::FoldedHeader),
+            [b'\r', b'\n', rest @ ..] => rest,
+            _ => return Err(HandshakeError::BareLineEnd),
+        };
     }
-    if line == head.len() {
+    if rest.is_empty() {
         Ok(())
     } else {
         Err(HandshakeError::Malformed)

@@ -1,6 +1,6 @@
 //! A whole server with its clients, and who goes on when.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -346,7 +346,12 @@ impl World {
             plan,
             ..Record::default()
         });
-        let remote = SocketAddr::from(([127, 0, 0, 1], number as u16));
+        // Only of the others the address is asked for.
+        let ip: IpAddr = match number % 4 {
+            0 => Ipv6Addr::LOCALHOST.into(),
+            _ => Ipv4Addr::LOCALHOST.into(),
+        };
+        let remote = SocketAddr::from((ip, 1 + number as u16));
         let window = self.rng.pick(&[10, 500, 10_000, 100_000, 1_000_000]);
         let wire = self.engine.network(reactor).connect(remote, window);
         self.clients.push(Client::new(

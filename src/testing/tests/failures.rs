@@ -55,7 +55,10 @@ fn script() -> (Vec<Vec<u8>>, Vec<Received>) {
 /// Returns whether the client heard all it should.
 fn converse(window: usize, fates: impl FnMut(Call) -> Fate + 'static) -> bool {
     let log = Log::default();
-    let mut peer = probe(&log, obey).window(window).start().unwrap();
+    // An IPv6 address is not kept from accepting on, but asked for.
+    let remote = "[::1]:50000".parse().unwrap();
+    let conversation = probe(&log, obey).window(window).remote_addr(remote);
+    let mut peer = conversation.start().unwrap();
     peer.engine.network(0).set_fates(fates);
     peer.wire.write(&request());
     // Accepting may pause.
