@@ -125,6 +125,6 @@ mod tests {
             assert_eq!(token, Token::new(index, 1), "in the order they were sent");
             outgoing.returned();
         }
-        assert!(inbox.is_empty() && outgoing.out == 0);
+        assert!(inbox.len() == 0 && outgoing.out == 0);
     }
 }

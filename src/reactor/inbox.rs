@@ -156,17 +156,15 @@ impl Inbox {
         }
     }
 
-    /// The reactor's side, before it takes items.
-    pub(super) fn acknowledge(&self) {
-        self.signalled.swap(false, Ordering::AcqRel);
+    /// The reactor's side, before it takes items. Says whether anything was pushed since the last
+    /// time; if not, whatever is pushed from now on wakes the reactor.
+    pub(super) fn acknowledge(&self) -> bool {
+        // Nearly always there is nothing, which a load tells without taking the line for itself.
+        self.signalled.load(Ordering::Acquire) && self.signalled.swap(false, Ordering::AcqRel)
     }
 
     pub(super) fn is_stopping(&self) -> bool {
         self.stopping.load(Ordering::Acquire)
-    }
-
-    pub(super) fn is_empty(&self) -> bool {
-        self.receiver.is_empty() && !self.has_news()
     }
 
     #[inline]

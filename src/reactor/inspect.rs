@@ -34,7 +34,7 @@ impl<S: Sys, D: Handoff> Reactor<S, D> {
             connections: connections.collect(),
             memory: self.cx.account.held(),
             spares: self.cx.spares(),
-            has_inbox: !self.inbox.is_empty() || !self.fanout.is_at_rest(),
+            has_inbox: self.inbox.len() > 0 || self.inbox.has_news() || !self.fanout.is_at_rest(),
             subscribers: self.fanout.subscribers(),
             waiting: self.waiting.len(),
             lanes_rest: true,

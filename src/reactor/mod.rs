@@ -78,6 +78,8 @@ pub(crate) struct Reactor<S: Sys, D> {
     /// Connections that are not read because their worker is full.
     waiting: Vec<Token>,
     inbox: Arc<Inbox>,
+    /// What the budget left in the inbox: it sends no further wake-up.
+    inbox_left: bool,
     /// The replies being carried out, or the memory of the last ones.
     replies: Box<Replies>,
     /// For replies to be built in while others are carried out.
@@ -121,6 +123,7 @@ impl<S: Sys, D: Handoff> Reactor<S, D> {
             waiting: Vec::new(),
             fanout: Fanout::new(&inbox),
             inbox,
+            inbox_left: false,
             replies: Box::default(),
             spare: None,
             stats,
@@ -366,12 +369,18 @@ impl<S: Sys, D: Handoff> Reactor<S, D> {
     }
 
     fn take_inbox(&mut self) {
-        self.inbox.acknowledge();
+        if !self.inbox.acknowledge() && !self.inbox_left {
+            return;
+        }
         // Asked first and obeyed last: what was sent before the stop is older than it.
         let stopping = self.inbox.is_stopping() && self.draining.is_none();
         let mut returned = false;
+        self.inbox_left = true;
         for _ in 0..INBOX_BUDGET {
-            let Some(item) = self.inbox.pop() else { break };
+            let Some(item) = self.inbox.pop() else {
+                self.inbox_left = false;
+                break;
+            };
             match item {
                 Item::Batch(batch) => {
                     self.take_back(batch);
@@ -542,9 +551,9 @@ impl<S: Sys, D: Handoff> Reactor<S, D> {
             return Next::Never;
         }
         let accepting = self.doors.iter().any(|door| door.ready);
-        // What the budget left in the inbox sends no further wake-up.
         if !self.ready.is_empty()
-            || !self.inbox.is_empty()
+            || self.inbox_left
+            || self.inbox.has_news()
             || !self.fanout.is_at_rest()
             || (accepting && self.pause.until().is_none())
         {
