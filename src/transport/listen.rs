@@ -2,11 +2,15 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
+use std::os::fd::AsRawFd;
 
 use socket2::{Domain, Protocol, Socket, Type};
 
 /// Connections the kernel keeps for us between two accepts; it cuts this to `somaxconn`.
 const BACKLOG: i32 = 4096;
+
+/// How long a client that sends nothing is kept from us, in seconds.
+const DEFER: libc::c_int = 1;
 
 /// The addresses `HOST:PORT` names, without repeats, in the resolver's order.
 pub(crate) fn resolve(name: &str) -> io::Result<Vec<SocketAddr>> {
@@ -55,7 +59,30 @@ pub(crate) fn bind(addr: SocketAddr, share: bool, listen: bool) -> io::Result<Tc
     socket.set_tcp_nodelay(true)?;
     socket.bind(&addr.into())?;
     if listen {
+        if let Err(error) = defer_accept(&socket) {
+            log::debug!("{addr}: connections are accepted before anything was sent: {error}");
+        }
         socket.listen(BACKLOG)?;
     }
     Ok(socket.into())
+}
+
+/// Has the kernel keep connections until their first bytes are there (tcp(7), `TCP_DEFER_ACCEPT`):
+/// clients of HTTP speak first. A connection and its request then take one event instead of two,
+/// and whoever sends nothing costs nothing for a second.
+fn defer_accept(socket: &Socket) -> io::Result<()> {
+    // SAFETY: the option's value is an int, which `DEFER` is for as long as the call lasts.
+    let result = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::IPPROTO_TCP,
+            libc::TCP_DEFER_ACCEPT,
+            std::ptr::from_ref(&DEFER).cast(),
+            size_of_val(&DEFER) as libc::socklen_t,
+        )
+    };
+    match result {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
 }
