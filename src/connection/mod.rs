@@ -154,9 +154,6 @@ impl Flags {
     const CUT: u16 = 1 << 12;
     /// The request is HEAD: whatever answers it has no body (RFC 9110 section 9.3.2).
     const HEAD: u16 = 1 << 13;
-    /// The poll tells when the socket can be written. It does so only for connections that were
-    /// blocked once: a new socket can always be written, and each would get an event to say so.
-    const WATCHED: u16 = 1 << 14;
 
     fn has(self, flag: u16) -> bool {
         self.0 & flag != 0

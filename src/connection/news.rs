@@ -57,16 +57,13 @@ impl<T> Connection<T> {
 
     /// Queues what the kernel refused, unless that is more than may wait. One message may always.
     #[inline(never)]
-    fn keep_news<S, D>(
+    fn keep_news<S, D: Delivery>(
         &mut self,
         token: Token,
         news: &News<'_>,
         sent: usize,
         cx: &mut Context<S, D>,
-    ) where
-        S: Sys<Socket = T>,
-        D: Delivery,
-    {
+    ) {
         let mut sent = sent;
         let mut frames = news.frames;
         while let [frame, rest @ ..] = frames
@@ -83,7 +80,7 @@ impl<T> Connection<T> {
         }
         let over = !rest.is_empty() && outbox.len() > cx.settings.outbox;
         self.queued(cx);
-        self.block(token, cx);
+        self.flags.set(Flags::BLOCKED | Flags::REARM);
         if over {
             return self.fall_behind(token, cx);
         }

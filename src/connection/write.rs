@@ -50,7 +50,7 @@ impl<T> Connection<T> {
         }
         match write_once(|| cx.sys.write(&self.socket, bytes)) {
             Ok(sent) if sent == bytes.len() => {}
-            Ok(sent) => self.keep(token, Piece::Bytes(bytes), sent, cx),
+            Ok(sent) => self.keep(Piece::Bytes(bytes), sent, cx),
             Err(error) => self.lost(token, error.kind(), cx),
         }
     }
@@ -86,8 +86,10 @@ impl<T> Connection<T> {
             self.applied = self.applied.wrapping_add(rest.len() as u32);
             self.stage(&mut first, Piece::Bytes(rest), cx);
         }
-        if let Some(piece) = first {
-            self.write_now(token, piece, cx);
+        if let Some(piece) = first
+            && let Err(error) = self.write_now(piece, cx)
+        {
+            self.lost(token, error.kind(), cx);
         }
     }
 
@@ -181,31 +183,24 @@ impl<T> Connection<T> {
     }
 
     /// Writes to a connection with nothing queued; what the kernel refuses is queued.
-    fn write_now<S, D>(&mut self, token: Token, piece: Piece<'_>, cx: &mut Context<S, D>)
+    fn write_now<S, D>(&mut self, piece: Piece<'_>, cx: &mut Context<S, D>) -> io::Result<()>
     where
         S: Sys<Socket = T>,
-        D: Delivery,
     {
         let sent = match &piece {
-            Piece::Bytes(bytes) => write_once(|| cx.sys.write(&self.socket, bytes)),
+            Piece::Bytes(bytes) => write_once(|| cx.sys.write(&self.socket, bytes))?,
             Piece::Frame(frame) => {
                 let parts = [IoSlice::new(frame.header()), IoSlice::new(&frame.payload)];
-                write_once(|| cx.sys.write_vectored(&self.socket, &parts))
+                write_once(|| cx.sys.write_vectored(&self.socket, &parts))?
             }
         };
-        match sent {
-            Ok(sent) => self.keep(token, piece, sent, cx),
-            Err(error) => self.lost(token, error.kind(), cx),
-        }
+        self.keep(piece, sent, cx);
+        Ok(())
     }
 
     /// Queues what the kernel refused of a piece, if it did.
     #[inline(never)]
-    fn keep<S, D>(&mut self, token: Token, piece: Piece<'_>, sent: usize, cx: &mut Context<S, D>)
-    where
-        S: Sys<Socket = T>,
-        D: Delivery,
-    {
+    fn keep<S, D>(&mut self, piece: Piece<'_>, sent: usize, cx: &mut Context<S, D>) {
         match piece {
             Piece::Bytes(bytes) if sent < bytes.len() => {
                 self.cold().outbox.push_bytes(&bytes[sent..]);
@@ -216,21 +211,7 @@ impl<T> Connection<T> {
             _ => return,
         }
         self.queued(cx);
-        self.block(token, cx);
-    }
-
-    /// Waits for the poll to say that the kernel takes more.
-    pub(super) fn block<S, D>(&mut self, token: Token, cx: &mut Context<S, D>)
-    where
-        S: Sys<Socket = T>,
-        D: Delivery,
-    {
         self.flags.set(Flags::BLOCKED | Flags::REARM);
-        if self.flags.raise(Flags::WATCHED)
-            && let Err(error) = cx.sys.watch_writable(&self.socket, token)
-        {
-            self.lost(token, error.kind(), cx);
-        }
     }
 
     /// Queues a frame that a handle sent. Says whether the connection still took it.
@@ -384,7 +365,7 @@ impl<T> Connection<T> {
                     link.set_outbox(cold.outbox.len());
                 }
                 if !cold.outbox.is_empty() {
-                    self.block(token, cx);
+                    self.flags.set(Flags::BLOCKED | Flags::REARM);
                 } else if let State::Closing { since, .. } = &mut self.state {
                     // The peer's time to answer starts when our Close frame has left.
                     *since = cx.now;

@@ -14,7 +14,6 @@ pub(crate) enum Call {
     Accept,
     PeerAddr,
     Register,
-    WatchWritable,
     Read,
     Write,
     Shutdown,
@@ -169,8 +168,6 @@ impl Network {
 struct Ends {
     remote: SocketAddr,
     token: Option<Token>,
-    /// Whether the server is told when it can write.
-    watched: bool,
     /// From the client, not yet read by the server.
     input: VecDeque<u8>,
     input_ended: bool,
@@ -194,7 +191,6 @@ impl Ends {
         Self {
             remote,
             token: None,
-            watched: false,
             input: VecDeque::new(),
             input_ended: false,
             output: VecDeque::new(),
@@ -206,10 +202,6 @@ impl Ends {
             aborted: false,
             failed: false,
         }
-    }
-
-    fn is_readable(&self) -> bool {
-        !self.input.is_empty() || self.input_ended || self.reset
     }
 
     fn room(&self) -> usize {
@@ -227,12 +219,7 @@ pub(crate) struct Wire {
 impl Wire {
     fn edge(&self, readable: bool, writable: bool) {
         let ends = self.ends.borrow();
-        // As epoll does it, a socket with room is reported writable with every edge.
-        // The end of a stream is told as both, whatever was asked for.
-        let writable = writable && (ends.watched || ends.reset);
-        if let Some(token) = ends.token
-            && (readable || writable)
-        {
+        if let Some(token) = ends.token {
             let read_closed = readable && (ends.input_ended || ends.reset);
             self.network.push(Readiness {
                 token,
@@ -396,29 +383,9 @@ impl Sys for Network {
         let readable = {
             let mut ends = socket.0.ends.borrow_mut();
             ends.token = Some(token);
-            ends.is_readable()
+            !ends.input.is_empty() || ends.input_ended || ends.reset
         };
-        socket.0.edge(readable, false);
-        Ok(())
-    }
-
-    fn watch_writable(&mut self, socket: &Socket, token: Token) -> io::Result<()> {
-        self.fate_of(Call::WatchWritable, socket, || ())?;
-        let (readable, writable) = {
-            let mut ends = socket.0.ends.borrow_mut();
-            assert_eq!(
-                ends.token,
-                Some(token),
-                "only what is registered is watched"
-            );
-            assert!(!ends.watched, "watched once");
-            ends.watched = true;
-            let writable = ends.room() > 0;
-            // Whoever asks in vain is told later.
-            ends.starved |= !writable;
-            (ends.is_readable(), writable)
-        };
-        socket.0.edge(readable, writable);
+        socket.0.edge(readable, true);
         Ok(())
     }
 

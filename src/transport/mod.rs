@@ -78,11 +78,8 @@ pub(crate) trait Sys {
         listener: &Self::Listener,
     ) -> io::Result<(Self::Socket, Option<SocketAddr>)>;
     fn peer_addr(&mut self, socket: &Self::Socket) -> io::Result<SocketAddr>;
-    /// Registers for input, edge-triggered; called once per socket.
+    /// Registers for both directions, edge-triggered; called once per socket.
     fn register(&mut self, socket: &Self::Socket, token: Token) -> io::Result<()>;
-    /// Has the poll tell from now on when the socket can be written, too, and once more what is
-    /// possible already; called at most once per socket.
-    fn watch_writable(&mut self, socket: &Self::Socket, token: Token) -> io::Result<()>;
     fn read(&mut self, socket: &Self::Socket, buffer: &mut [u8]) -> io::Result<usize>;
     fn write(&mut self, socket: &Self::Socket, bytes: &[u8]) -> io::Result<usize>;
     fn write_vectored(&mut self, socket: &Self::Socket, parts: &[IoSlice<'_>])

@@ -51,14 +51,6 @@ impl Sys for OsSys {
         self.registry.register(
             &mut SourceFd(&socket.as_raw_fd()),
             mio::Token(token.to_u64() as usize),
-            Interest::READABLE,
-        )
-    }
-
-    fn watch_writable(&mut self, socket: &OwnedFd, token: Token) -> io::Result<()> {
-        self.registry.reregister(
-            &mut SourceFd(&socket.as_raw_fd()),
-            mio::Token(token.to_u64() as usize),
             Interest::READABLE | Interest::WRITABLE,
         )
     }

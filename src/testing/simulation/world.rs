@@ -130,7 +130,7 @@ fn weather(mut rng: Rng) -> impl FnMut(Call) -> Fate {
                     Errno::PROTO,
                 ]),
                 Call::PeerAddr | Call::Shutdown => Errno::NOTCONN,
-                Call::Register | Call::WatchWritable => rng.pick(&[Errno::NOMEM, Errno::NOSPC]),
+                Call::Register => rng.pick(&[Errno::NOMEM, Errno::NOSPC]),
                 Call::Read => rng.pick(&[Errno::CONNRESET, Errno::TIMEDOUT, Errno::NOBUFS]),
                 Call::Write => rng.pick(&[Errno::CONNRESET, Errno::PIPE, Errno::NOBUFS]),
             };

@@ -7,11 +7,10 @@ use rustix::io::Errno;
 
 use super::*;
 
-const CALLS: [Call; 7] = [
+const CALLS: [Call; 6] = [
     Call::Accept,
     Call::PeerAddr,
     Call::Register,
-    Call::WatchWritable,
     Call::Read,
     Call::Write,
     Call::Shutdown,
@@ -117,7 +116,7 @@ fn is_harmless(call: Call, errno: Errno) -> bool {
         Call::Read | Call::Write => matches!(errno, Errno::AGAIN | Errno::INTR),
         // The connection stays in the queue until there is a descriptor for it.
         Call::Accept => true,
-        Call::PeerAddr | Call::Register | Call::WatchWritable | Call::Shutdown => false,
+        Call::PeerAddr | Call::Register | Call::Shutdown => false,
     }
 }
 
