@@ -87,7 +87,8 @@ pub struct Limits {
 #[non_exhaustive]
 pub struct Timeouts {
     /// From accept to the end of the request's head, and again from there to the decision of its
-    /// route, if that is made on a worker. Default: 10 s.
+    /// route, if that is made on a worker. A connection on which nothing comes is accepted after a
+    /// second (tcp(7), `TCP_DEFER_ACCEPT`). Default: 10 s.
     pub handshake: Option<Duration>,
     /// Without a data frame from the peer before it is closed with 1001. Default: off.
     pub idle: Option<Duration>,

@@ -5,6 +5,7 @@
 //! if a handler is not made, run and dropped on one thread, or if `on_close` does not come
 //! exactly once for every `on_open`.
 
+mod accepting;
 mod addresses;
 #[allow(dead_code, reason = "the suite uses the rest of it")]
 #[path = "../suite/client.rs"]
