@@ -86,12 +86,5 @@ mod model {
             queue.taken.store(at + 1, Ordering::Release);
             slot.value.lock().unwrap().take().ok_or(())
         }
-
-        pub(crate) fn is_empty(&self) -> bool {
-            let queue = &*self.0;
-            let at = queue.taken.load(Ordering::Relaxed);
-            let slot = queue.slots.get(at);
-            !slot.is_some_and(|slot| slot.ready.load(Ordering::Acquire))
-        }
     }
 }

@@ -132,7 +132,8 @@ struct LimitFlags {
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Deadlines")]
 struct TimeoutFlags {
-    /// From accept to the end of the request's head, and again to its route's decision; 0 = off
+    /// From accept (a client that sends nothing is accepted after a second) to the end of the
+    /// request's head, and again to its route's decision; 0 = off
     #[arg(long, env = "SOCKEYE_HANDSHAKE_TIMEOUT", value_name = "DURATION")]
     #[arg(default_value_t = Timeout(Config::default().timeouts.handshake))]
     handshake_timeout: Timeout,

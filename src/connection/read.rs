@@ -5,9 +5,7 @@ use std::ops::Range;
 
 use super::reply::weight;
 use super::spares::Spares;
-use super::{
-    Body, Cause, CloseReason, Connection, Context, Delivery, Flags, Source, State, Tick, Verdict,
-};
+use super::{Body, Cause, CloseReason, Connection, Context, Delivery, Flags, State, Tick, Verdict};
 use crate::protocol::{
     Decoder, DecoderSettings, Event, Opcode, Payload, Request, Role, encode_frame, find_head_end,
     header_storage,
@@ -225,10 +223,7 @@ impl<T> Connection<T> {
     {
         match &mut self.state {
             State::Closing { .. } => self.decode(token, None, 0..count, cx),
-            State::Handshake { from, .. } => {
-                let from = *from;
-                self.read_head(token, from, count, cx);
-            }
+            State::Handshake { .. } => self.read_head(token, count, cx),
             State::Lingering { discarded, .. } => {
                 *discarded = discarded.saturating_add(count as u32);
                 if *discarded > DISCARD_LIMIT {
@@ -400,7 +395,7 @@ impl<T> Connection<T> {
     /// Takes `count` more bytes of the request's head from the shared buffer (RFC 6455 section
     /// 4.2.1), and once the head is complete, decides on the request.
     #[inline(never)]
-    fn read_head<S, D>(&mut self, token: Token, from: Source, count: usize, cx: &mut Context<S, D>)
+    fn read_head<S, D>(&mut self, token: Token, count: usize, cx: &mut Context<S, D>)
     where
         S: Sys<Socket = T>,
         D: Delivery,
@@ -427,9 +422,7 @@ impl<T> Connection<T> {
         }
         let limit = cx.settings.max_headers;
         match find_head_end(input, scanned) {
-            Some(end) if end <= limit => {
-                self.read_request(token, from, &input[..end], &input[end..], cx);
-            }
+            Some(end) if end <= limit => self.read_request(token, &input[..end], &input[end..], cx),
             // TLS, for one: a client that says wss: would otherwise wait for the deadline.
             None if input
                 .first()
@@ -459,7 +452,6 @@ impl<T> Connection<T> {
     fn read_request<S, D>(
         &mut self,
         token: Token,
-        from: Source,
         head: &[u8],
         early: &[u8],
         cx: &mut Context<S, D>,
@@ -484,9 +476,12 @@ impl<T> Connection<T> {
             }
             Verdict::Fetch(errand) => return self.fetch(token, errand, cx),
         }
-        let remote = from.addr().map(Ok);
-        let remote = remote.unwrap_or_else(|| cx.sys.peer_addr(&self.socket));
-        // Without an address it has been reset already.
+        let told = match self.state {
+            State::Handshake { from, .. } => from.addr(),
+            _ => None,
+        };
+        let remote = told.map_or_else(|| cx.sys.peer_addr(&self.socket), Ok);
+        // Only what upgrades gets this far, and it has no address if it was reset already.
         let (Some(upgrade), Ok(remote)) = (upgrade, remote) else {
             self.state = State::Gone;
             return;

@@ -65,7 +65,8 @@ pub(crate) struct Full;
 /// A bounded first-in first-out queue with a wake-up that is sent once per sleep.
 ///
 /// The order that loses no wake-up: a producer pushes, then swaps the flag to true, and wakes
-/// the reactor if it was false; the reactor swaps it to false, then takes what is there.
+/// the reactor if it was false; the reactor, if the flag is true, swaps it to false and then takes
+/// what is there. What it leaves has no flag of its own: it has to come back for it by itself.
 pub(crate) struct Inbox {
     sender: Sender<Item>,
     receiver: Receiver<Item>,
@@ -156,11 +157,12 @@ impl Inbox {
         }
     }
 
-    /// The reactor's side, before it takes items. Says whether anything was pushed since the last
-    /// time; if not, whatever is pushed from now on wakes the reactor.
+    /// The reactor's side, before it takes items. Says whether anything came since the last time,
+    /// be it an item, news or the stop; if not, what comes from now on wakes the reactor.
     pub(super) fn acknowledge(&self) -> bool {
-        // Nearly always there is nothing, which a load tells without taking the line for itself.
-        self.signalled.load(Ordering::Acquire) && self.signalled.swap(false, Ordering::AcqRel)
+        // Without workers there is nearly never anything, and a load does not take the line away
+        // from other threads.
+        self.signalled.load(Ordering::Relaxed) && self.signalled.swap(false, Ordering::AcqRel)
     }
 
     pub(super) fn is_stopping(&self) -> bool {

@@ -78,7 +78,7 @@ pub(crate) struct Reactor<S: Sys, D> {
     /// Connections that are not read because their worker is full.
     waiting: Vec<Token>,
     inbox: Arc<Inbox>,
-    /// What the budget left in the inbox: it sends no further wake-up.
+    /// The budget left something in the inbox, which sends no further wake-up.
     inbox_left: bool,
     /// The replies being carried out, or the memory of the last ones.
     replies: Box<Replies>,
@@ -553,7 +553,6 @@ impl<S: Sys, D: Handoff> Reactor<S, D> {
         let accepting = self.doors.iter().any(|door| door.ready);
         if !self.ready.is_empty()
             || self.inbox_left
-            || self.inbox.has_news()
             || !self.fanout.is_at_rest()
             || (accepting && self.pause.until().is_none())
         {

@@ -49,26 +49,19 @@ impl Shell {
     pub(crate) fn run<D: Handoff>(&mut self, reactor: &mut Reactor<OsSys, D>) -> io::Result<()> {
         let mut events = Events::with_capacity(EVENTS);
         let mut next = Next::Now;
-        let mut now = self.now();
         loop {
             let timeout = match next {
                 Next::Now => Some(Duration::ZERO),
-                // Of the time when the turn began: asking again would cost each turn more than it
-                // makes a deadline late.
-                Next::At(at) => Some(Duration::from_millis(u64::from(at.since(now)))),
+                Next::At(at) => Some(Duration::from_millis(u64::from(at.since(self.now())))),
                 Next::WhenReady => None,
                 Next::Never => return Ok(()),
             };
             match self.poll.poll(&mut events, timeout) {
                 Ok(()) => {}
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {
-                    now = self.now();
-                    continue;
-                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) => return Err(error),
             }
-            now = self.now();
-            next = reactor.turn(events.iter().map(readiness), now);
+            next = reactor.turn(events.iter().map(readiness), self.now());
         }
     }
 }

@@ -156,6 +156,11 @@ impl Engine {
         }
     }
 
+    /// Whether something woke the reactor's poll since its last turn.
+    pub(super) fn is_woken(&self, reactor: usize) -> bool {
+        self.loops[reactor].woken.load(Ordering::Relaxed)
+    }
+
     /// Lets a worker give back what it has answered, or else answer a batch. Says whether there
     /// was anything to do.
     pub(super) fn work(&mut self, worker: usize) -> bool {
@@ -193,11 +198,6 @@ impl Engine {
     pub(super) fn run_errand(&mut self) -> bool {
         let job = self.errands.try_recv();
         job.map(Job::run).is_ok()
-    }
-
-    /// Whether something woke the reactor's poll since its last turn.
-    pub(super) fn is_woken(&self, reactor: usize) -> bool {
-        self.loops[reactor].woken.load(Ordering::Relaxed)
     }
 
     /// Items in the inbox of a reactor.

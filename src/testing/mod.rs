@@ -416,7 +416,8 @@ impl TestPeer {
             let idle = !self.engine.work_all() && self.input.len() == before;
             self.decode();
             let due = matches!(self.next, Next::At(at) if !self.now.is_before(at));
-            if idle && self.next != Next::Now && !due && !self.engine.network(0).has_events() {
+            let roused = self.engine.is_woken(0) || self.engine.network(0).has_events();
+            if idle && self.next != Next::Now && !due && !roused {
                 return;
             }
         }

@@ -6,10 +6,11 @@ use std::os::fd::AsRawFd;
 
 use socket2::{Domain, Protocol, Socket, Type};
 
-/// Connections the kernel keeps for us between two accepts; it cuts this to `somaxconn`.
+/// Connections the kernel keeps for us between two accepts, and as many that have sent nothing yet;
+/// it cuts this to `somaxconn`.
 const BACKLOG: i32 = 4096;
 
-/// How long a client that sends nothing is kept from us, in seconds.
+/// How long a client that sends nothing is kept from us, about, in seconds.
 const DEFER: libc::c_int = 1;
 
 /// The addresses `HOST:PORT` names, without repeats, in the resolver's order.
@@ -68,8 +69,12 @@ pub(crate) fn bind(addr: SocketAddr, share: bool, listen: bool) -> io::Result<Tc
 }
 
 /// Has the kernel keep connections until their first bytes are there (tcp(7), `TCP_DEFER_ACCEPT`):
-/// clients of HTTP speak first. A connection and its request then take one event instead of two,
-/// and whoever sends nothing costs nothing for a second.
+/// clients of HTTP speak first. A connection and its request then take one event instead of two.
+///
+/// Whoever sends nothing is ours after the first repeated SYN-ACK. If more than [`BACKLOG`] are kept
+/// at once, the kernel logs `Possible SYN flooding` and sends SYN cookies: with these, connections
+/// are not deferred. Those that are kept when the listener closes are forgotten, and reset when they
+/// send something.
 fn defer_accept(socket: &Socket) -> io::Result<()> {
     // SAFETY: the option's value is an int, which `DEFER` is for as long as the call lasts.
     let result = unsafe {

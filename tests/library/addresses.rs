@@ -1,7 +1,5 @@
 //! What handlers are told of their peer's address.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
-
 use crate::client::Client;
 use crate::site::{On, Site, in_both_modes, script};
 
@@ -16,13 +14,11 @@ fn request_and_peer_tell_the_client_s_own_address() {
                 }
             })
         });
+        // IPv6, too, where there is any.
         let mut live = site
-            .config(|config| config.listen.push("[::1]:0".into()))
+            .config(|config| config.listen = vec!["localhost:0".into()])
             .serve();
         let addresses = live.addresses().to_vec();
-        assert!(
-            addresses[0].ip() == Ipv4Addr::LOCALHOST && addresses[1].ip() == Ipv6Addr::LOCALHOST
-        );
         for address in addresses {
             // More than one, so that nobody gets another's.
             let clients: Vec<_> = (0..5).map(|_| Client::open(address, "/address")).collect();

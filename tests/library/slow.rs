@@ -223,6 +223,33 @@ fn a_slow_handler_ends_in_an_orderly_shutdown() {
     });
 }
 
+/// A turn may begin before the deadline of a shutdown and end close to it: the deadline holds all
+/// the same.
+#[test]
+fn a_slow_end_does_not_move_the_deadline_of_a_shutdown() {
+    const DRAIN: Duration = Duration::from_secs(1);
+    let mut live = Site::new(Mode::Inline)
+        .config(|config| {
+            config.reactors = 1;
+            config.timeouts.drain = Some(DRAIN);
+            config.timeouts.close = Some(Duration::from_secs(60));
+        })
+        .on("/slow-end", |_, on| {
+            if let On::Close(_) = on {
+                thread::sleep(DRAIN * 8 / 10);
+            }
+        })
+        .serve();
+    // Does not answer the Close frame.
+    let mut client = live.open("/slow-end");
+    let elapsed = live.join();
+    assert!(elapsed >= DRAIN, "{elapsed:?}");
+    assert!(!logger::has_from_here(
+        "is stuck in a handler and is left behind"
+    ));
+    client.until_end();
+}
+
 /// A handler that never returns cannot hold a shutdown beyond its deadline, and is named.
 #[test]
 fn a_stuck_handler_is_left_behind() {

@@ -105,6 +105,20 @@ fn everything_read_is_answered() {
     assert_eq!(server.wait().code(), Some(0), "exit code");
 }
 
+/// A client that has sent nothing yet may still be the kernel's. It neither holds the end, nor is
+/// it answered after it.
+#[test]
+fn who_has_said_nothing_holds_nothing_up() {
+    let mut server = Server::start(&[]);
+    let mut silent = server.connect();
+    let start = Instant::now();
+    server.signal(Signal::TERM);
+    assert_eq!(server.wait().code(), Some(0), "exit code");
+    assert!(start.elapsed() < PATIENCE / 2);
+    _ = silent.try_send(request("/echo").as_bytes());
+    silent.until_end();
+}
+
 /// An echo that lies in the outbox because the peer reads slowly is delivered whole.
 #[test]
 fn a_full_outbox_is_delivered() {

@@ -75,6 +75,7 @@ mod tests {
             (b"a\r\n b\r\n\r\n", Err(FoldedHeader)),
             (b"a\r\n\tb\r\n\r\n", Err(FoldedHeader)),
             (b"a\r\nb", Err(Malformed)),
+            (b"a\r\nb\r", Err(BareLineEnd)),
         ] {
             assert_eq!(check_lines(head), result, "{head:?}");
         }

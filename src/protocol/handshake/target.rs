@@ -56,11 +56,9 @@ impl<'a> Target<'a> {
 /// excludes user information, paths, lists and spaces.
 pub(super) fn is_host(host: &[u8]) -> bool {
     !host.is_empty()
-        && host.iter().all(|byte| {
-            matches!(byte, b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z'
-                | b'-' | b'.' | b'_' | b'~' | b'!' | b'$' | b'&'..=b'+' | b';' | b'=' | b'%'
-                | b':' | b'[' | b']')
-        })
+        && host
+            .iter()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+;=%:[]".contains(byte))
 }
 
 #[cfg(test)]

@@ -346,7 +346,7 @@ impl World {
             plan,
             ..Record::default()
         });
-        // Only of the others the address is asked for.
+        // Accepting keeps IPv4 addresses; IPv6 addresses are asked for.
         let ip: IpAddr = match number % 4 {
             0 => Ipv6Addr::LOCALHOST.into(),
             _ => Ipv4Addr::LOCALHOST.into(),

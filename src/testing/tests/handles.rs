@@ -1,7 +1,8 @@
 //! `PeerHandle`: sending from outside.
 
 use super::*;
-use crate::{PeerHandle, SendError};
+use crate::testing;
+use crate::{PeerHandle, SendError, Since, Subscription};
 
 type Handles = Arc<Mutex<Vec<PeerHandle>>>;
 
@@ -222,4 +223,44 @@ fn what_was_sent_before_the_server_stops_arrives() {
     let expected = [text("goodbye"), close(1001, "server shutting down")];
     assert_eq!(receive_all(&mut peer), expected);
     assert_eq!(nth(&handles, 0).buffered_amount(), 0);
+}
+
+/// Whatever asks the reactor for something, it has been done when a call to the peer returns: not
+/// only what came before the reactor looked into its inbox.
+#[test]
+fn what_a_handler_sends_through_its_own_handle_has_left_with_the_call() {
+    for event in ["message", "subscribed", "timer"] {
+        let mut peer = testing::pair(move |_| Asking(event));
+        peer.send("now");
+        peer.advance(millis(1));
+        assert_eq!(peer.receive(), Some(text("sent")), "{event}");
+        assert_eq!(peer.stats().memory, 0, "{event}");
+    }
+}
+
+/// Sends through its handle on one kind of event.
+struct Asking(&'static str);
+
+impl Asking {
+    fn send_on(&self, event: &str, peer: &mut Peer<'_>) {
+        if event == self.0 {
+            peer.handle().send("sent").unwrap();
+        }
+    }
+}
+
+impl Handler for Asking {
+    fn on_message(&mut self, peer: &mut Peer<'_>, _: Message<'_>) {
+        self.send_on("message", peer);
+        peer.set_timer(millis(1));
+        peer.subscribe("topic", Since::New).unwrap();
+    }
+
+    fn on_subscribed(&mut self, peer: &mut Peer<'_>, _: &Subscription) {
+        self.send_on("subscribed", peer);
+    }
+
+    fn on_timer(&mut self, peer: &mut Peer<'_>) {
+        self.send_on("timer", peer);
+    }
 }
