@@ -34,7 +34,8 @@ pub struct Config {
     /// Empty (the default): any.
     pub hosts: Vec<String>,
     /// Share the port with a server that already listens on it (`SO_REUSEPORT`) instead of
-    /// failing with "address in use". Default: false.
+    /// failing with "address in use". When that one stops, clients that have connected to it and
+    /// sent nothing yet are reset. Default: false.
     pub takeover: bool,
     /// Pin reactor i to core i (modulo the cores this process may use). Default: false.
     pub pin: bool,

@@ -78,6 +78,8 @@ fn main() -> sockeye::Result<()> {
         // Remember less of each room than the default of 100 messages.
         .history("rooms/", 20)
         .page("/", Page::html(PAGE));
-    println!("listening on http://{address}/");
+    for address in server.local_addrs() {
+        println!("listening on http://{address}/");
+    }
     server.run()
 }

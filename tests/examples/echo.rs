@@ -27,6 +27,8 @@ fn main() -> sockeye::Result<()> {
     let address = std::env::args().nth(1);
     let address = address.as_deref().unwrap_or("localhost:9998");
     let server = Server::bind(address)?.route("/echo", |_request| Echo);
-    println!("listening on ws://{address}/echo");
+    for address in server.local_addrs() {
+        println!("listening on ws://{address}/echo");
+    }
     server.run()
 }

@@ -90,7 +90,9 @@ fn main() -> sockeye::Result<()> {
             reminders: reminders.clone(),
         })
         .spawn()?;
-    println!("listening on ws://{address}/news");
+    for address in running.local_addrs() {
+        println!("listening on ws://{address}/news");
+    }
 
     // Publishes from any thread.
     let server = running.handle();
