@@ -101,7 +101,10 @@ fn connect(address: SocketAddr) -> TcpStream {
     let mut length = 0;
     // The server says nothing before it publishes, and that begins when all are connected.
     while !head[..length].ends_with(b"\r\n\r\n") {
-        let count = stream.read(&mut head[length..]).expect("a response");
+        let count = match stream.read(&mut head[length..]) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            result => result.expect("a response"),
+        };
         assert!(count > 0, "the server closed a connection");
         length += count;
     }
@@ -131,7 +134,10 @@ fn receive(streams: Vec<TcpStream>, bytes: usize) -> Vec<u8> {
     let mut done = 0;
     while done < streams.len() {
         let start = Instant::now();
-        poll.poll(&mut events, Some(PATIENCE)).expect("a poll");
+        match poll.poll(&mut events, Some(PATIENCE)) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            result => result.expect("a poll"),
+        }
         let waited = start.elapsed();
         assert!(
             !events.is_empty(),

@@ -212,6 +212,8 @@ impl Client {
                 Ok(_) => {}
                 Err(error) => match error.kind() {
                     ErrorKind::ConnectionReset | ErrorKind::BrokenPipe => return Err(End::Reset),
+                    // With a timeout the kernel lets a call end so when the process was frozen.
+                    ErrorKind::Interrupted => {}
                     ErrorKind::WouldBlock | ErrorKind::TimedOut => {
                         let have = self.buffer.len() - self.start;
                         panic!("no answer within {PATIENCE:?} ({have} of {count} bytes)")
@@ -371,7 +373,12 @@ impl Client {
         assert_eq!(self.buffer.len(), self.start, "bytes nobody asked for");
         self.stream.set_read_timeout(Some(duration)).unwrap();
         let mut byte = [0];
-        let result = self.stream.peek(&mut byte);
+        let result = loop {
+            match self.stream.peek(&mut byte) {
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                result => break result,
+            }
+        };
         self.stream.set_read_timeout(Some(PATIENCE)).unwrap();
         match result {
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
