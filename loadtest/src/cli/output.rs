@@ -170,6 +170,16 @@ pub(super) struct Session {
 }
 
 impl Session {
+    /// That the server's process ended, if it is known and did.
+    pub(super) fn ended(&self) -> Option<String> {
+        let gone = |error: &&WatchError| matches!(error, WatchError::Gone(_));
+        self.outcome
+            .error
+            .as_ref()
+            .filter(gone)
+            .map(WatchError::to_string)
+    }
+
     /// A process that cannot be watched any longer is a fault of the run, named once.
     fn note(&mut self, result: Result<(), WatchError>) {
         if let Err(error) = result {

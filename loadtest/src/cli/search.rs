@@ -90,7 +90,8 @@ struct Tries {
     /// The one that met the limit with the most, and the last that did not.
     best: Option<(f64, Found)>,
     worst: Option<Found>,
-    error: Option<String>,
+    /// Why no further try could be made.
+    end: Option<String>,
 }
 
 impl SearchFlags {
@@ -113,14 +114,17 @@ impl SearchFlags {
             }
             self.attempt(value, &title, &mut tries, begun, stop)
         });
-        if let Some(error) = tries.error {
-            return Err(error);
-        }
+        let end = tries.end.take();
         let best = tries.best.take().map(|(_, found)| found);
         let Some(mut found) = best.or(tries.worst.take()) else {
-            return Err("the search ended before its first try".into());
+            // What cannot be reached at all is no search.
+            return Err(end.unwrap_or_else(|| "the search ended before its first try".into()));
         };
         conclude(&mut found.report, &answer, tries, self.by);
+        if let Some(why) = end {
+            let what = format!("the search could not go on: {why}");
+            found.report.faults.push(Fault { what, count: 1 });
+        }
         if stop.load(Ordering::Relaxed) {
             let report = &mut found.report;
             report.details.insert("interrupted".into(), 1.0);
@@ -170,25 +174,30 @@ impl SearchFlags {
         }
         let at = begun.elapsed().as_secs_f64();
         let (verdict, found) = match self.load(value, title, stop) {
-            Ok(found) if found.report.details.contains_key("interrupted") => return None,
-            Ok(found) => (self.judge(value, &found.report), Some(found)),
+            Ok((found, _)) if found.report.details.contains_key("interrupted") => return None,
+            Ok((found, end)) => {
+                tries.end = end;
+                (self.judge(value, &found.report), Some(found))
+            }
             Err(Failure::Client(why)) => (Verdict::ClientBound(why), None),
-            // What cannot be reached at all is no search.
-            Err(Failure::Flags(why)) => {
-                tries.error = Some(why);
+            // A server that takes fewer connections than wanted does not meet the limit; one that takes
+            // none is gone, and says nothing about it.
+            Err(Failure::End(why)) => {
+                tries.end = Some(why);
                 return None;
             }
-            Err(Failure::Server(why)) if tries.tries.is_empty() => {
-                tries.error = Some(why);
-                return None;
-            }
-            Err(Failure::Server(why)) => (Verdict::Fails(why), None),
         };
         tries.note(value, verdict.clone(), found, at, self.by);
-        Some(verdict)
+        tries.end.is_none().then_some(verdict)
     }
 
-    fn load(&self, value: f64, title: &Title, stop: &AtomicBool) -> Result<Found, Failure> {
+    /// Makes one try; also why it is the last, if it is.
+    fn load(
+        &self,
+        value: f64,
+        title: &Title,
+        stop: &AtomicBool,
+    ) -> Result<(Found, Option<String>), Failure> {
         let connections = match self.by {
             By::Connections => value as u32,
             By::Rate => self.connections,
@@ -223,8 +232,8 @@ impl SearchFlags {
         title: &Title,
         make: impl Fn(u32, u32) -> S,
         stop: &AtomicBool,
-    ) -> Result<Found, Failure> {
-        let mut plan = self.common.plan(connections).map_err(Failure::Flags)?;
+    ) -> Result<(Found, Option<String>), Failure> {
+        let mut plan = self.common.plan(connections).map_err(Failure::End)?;
         self.content.apply(&mut plan);
         plan.ramp = self.ramp;
         plan.warmup = self.warmup;
@@ -233,15 +242,16 @@ impl SearchFlags {
         let shares: Vec<_> = (0..plan.threads).map(|thread| plan.share(thread)).collect();
         let total = plan.warmup + plan.duration;
         let output = &self.common.output;
-        let mut session = output.session("search", total).map_err(Failure::Flags)?;
+        let mut session = output.session("search", total).map_err(Failure::End)?;
         let make = |thread: u32| make(shares[thread as usize], thread);
         let found = run::run(title, plan, make, &mut session, stop);
         let mut found = found.map_err(|error| match error {
             Error::TooMany(why) => Failure::Client(why.to_string()),
-            Error::Unable(why) => Failure::Server(format!("{}: {why}", self.common.url)),
+            Error::Unable(why) => Failure::End(format!("{}: {why}", self.common.url)),
         })?;
+        let ended = session.ended();
         output.complete(&mut found, session);
-        Ok(found)
+        Ok((found, ended))
     }
 
     /// Whether a try kept the limit. One that did keeps it however busy the client was; one that did
@@ -254,9 +264,10 @@ impl SearchFlags {
 
 /// Why a try could not be made.
 enum Failure {
-    Flags(String),
+    /// This client is too small for it.
     Client(String),
-    Server(String),
+    /// Nor can any other.
+    End(String),
 }
 
 /// See [`SearchFlags::judge`]; `wanted` messages per second were scheduled.

@@ -1,5 +1,6 @@
 //! Searches of servers with a known breaking point.
 
+use std::io::{Read, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -155,4 +156,79 @@ fn bad_searches_are_exit_code_2() {
     let (code, _, text) = search("ws://127.0.0.1:1/", &["--by=rate", "--limit=p99<1s"]);
     assert_eq!(code, 2, "{text}");
     assert!(text.contains("refused"), "{text}");
+}
+
+/// Far from any limit that a busy machine might break.
+const EASY: [&str; 5] = [
+    "--by=rate",
+    "--limit=p50<10s",
+    "--from=100",
+    "--connections=4",
+    "--precision=0.01",
+];
+
+#[test]
+fn a_server_that_dies_ends_the_search() {
+    let server = Server::mortal(Duration::from_millis(1500), usize::MAX);
+    let (code, report, text) = search(&server.url(), &EASY);
+    assert_eq!(code, 1, "{text}");
+    assert!(
+        text.contains("the search could not go on") && text.contains("refused"),
+        "{text}"
+    );
+    // What was found until then is told; nothing that was refused is taken for a try.
+    let rows = &report.tables[0].rows;
+    assert!((1..=5).contains(&rows.len()), "{text}");
+    assert!(
+        !rows.iter().any(|row| row[6].contains("refused")),
+        "{rows:?}"
+    );
+}
+
+#[test]
+fn a_server_process_that_ends_ends_the_search() {
+    // Any process will do: it is its end that is looked for.
+    let mut process = std::process::Command::new("sleep")
+        .arg("1.5")
+        .spawn()
+        .unwrap();
+    let server = Server::start(server::echo);
+    let pid = process.id().to_string();
+    let (code, report, text) = search(
+        &server.url(),
+        &[&EASY[..], &["--server-pid", &pid]].concat(),
+    );
+    process.wait().unwrap();
+    assert_eq!(code, 1, "{text}");
+    assert!(text.contains("the search could not go on"), "{text}");
+    assert!(
+        text.contains(&format!("process {pid} ended")) || text.contains("no process has the pid"),
+        "{text}"
+    );
+    assert!((1..=4).contains(&report.tables[0].rows.len()), "{text}");
+}
+
+#[test]
+fn a_server_that_takes_no_more_connections_is_not_gone() {
+    const MOST: usize = 4;
+    let open = Arc::new(AtomicUsize::new(0));
+    let server = Server::raw(move |mut stream| {
+        if open.fetch_add(1, Ordering::SeqCst) < MOST {
+            server::serve(server::echo)(stream);
+        } else {
+            let _ = stream.read(&mut [0; 1024]);
+            let _ = stream.write_all(b"HTTP/1.1 503 Service Unavailable\r\n\r\n");
+        }
+        open.fetch_sub(1, Ordering::SeqCst);
+    });
+    let args = [
+        "--by=connections",
+        "--limit=p50<10s",
+        "--from=2",
+        "--to=16",
+        "--per-connection=5",
+    ];
+    let (code, report, text) = search(&server.url(), &args);
+    assert_eq!(code, 0, "{text}");
+    assert_eq!(report.details["most"], 4.0, "{text}");
 }

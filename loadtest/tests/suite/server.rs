@@ -1,9 +1,9 @@
 //! An echo server on tungstenite, one thread for each connection, with the faults a test asks for.
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tungstenite::{Message, WebSocket};
 
@@ -18,14 +18,7 @@ pub(crate) struct Server {
 impl Server {
     /// A WebSocket server of this behaviour.
     pub(crate) fn start(behaviour: Behaviour) -> Self {
-        Self::raw(move |stream| {
-            stream.set_nodelay(true).unwrap();
-            if let Ok(mut socket) = tungstenite::accept(stream) {
-                // Its errors are the client's leaving.
-                let _ = behaviour(&mut socket);
-                let _ = finish(&mut socket);
-            }
-        })
+        Self::raw(serve(behaviour))
     }
 
     /// A server that does anything with its connections.
@@ -45,9 +38,50 @@ impl Server {
         Self { address }
     }
 
+    /// A server that echoes for so long from its first connection on: then nobody listens any more,
+    /// and its first `heard` connections end; the others hear nothing of it.
+    pub(crate) fn mortal(life: Duration, heard: usize) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        thread::spawn(move || {
+            let mut streams = Vec::new();
+            let mut death = None;
+            while death.is_none_or(|death| Instant::now() < death) {
+                let (stream, _) = listener.accept().unwrap();
+                streams.push(stream.try_clone().unwrap());
+                thread::spawn(move || serve(echo)(stream));
+                if death.is_none() {
+                    death = Some(Instant::now() + life);
+                    thread::spawn(move || {
+                        thread::sleep(life);
+                        // For the listener to look up.
+                        TcpStream::connect(address)
+                    });
+                }
+            }
+            drop(listener);
+            for stream in streams.iter().take(heard) {
+                let _ = stream.shutdown(Shutdown::Both);
+            }
+        });
+        Self { address }
+    }
+
     /// Its URL.
     pub(crate) fn url(&self) -> String {
         format!("ws://{}/", self.address)
+    }
+}
+
+/// Serves a WebSocket connection.
+pub(crate) fn serve(behaviour: Behaviour) -> impl Fn(TcpStream) + Clone + Send + 'static {
+    move |stream| {
+        stream.set_nodelay(true).unwrap();
+        if let Ok(mut socket) = tungstenite::accept(stream) {
+            // Its errors are the client's leaving.
+            let _ = behaviour(&mut socket);
+            let _ = finish(&mut socket);
+        }
     }
 }
 
