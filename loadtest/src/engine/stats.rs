@@ -44,7 +44,7 @@ pub struct Stats {
     pub reordered: u64,
     /// Messages that came back wrong, in the whole run.
     pub corrupted: u64,
-    /// Messages that never came back on connections that stayed open, in the whole run.
+    /// Messages sent that never came back, be it because their connection was lost, in the whole run.
     pub lost: u64,
     /// Connections attempted, opened, failed and lost in the whole run; the most open at once, where
     /// connections come and go with those being opened.

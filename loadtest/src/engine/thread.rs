@@ -364,6 +364,7 @@ impl<S: Scenario> Thread<S> {
                     }
                 }
                 Err(violation) => {
+                    context.count_right(link);
                     let why = format!("RFC 6455 broken: {violation}");
                     return Err(End::Wrong(why.into()));
                 }
@@ -416,8 +417,6 @@ impl<S: Scenario> Thread<S> {
             ..
         } = self.links.slab.remove(key);
         let context = &mut self.context;
-        let outstanding = u64::from(link.ledger.outstanding());
-        context.outstanding = context.outstanding.wrapping_sub(outstanding);
         match link.state {
             State::Connecting { .. } | State::Opening { .. } => {
                 match end {
@@ -442,16 +441,20 @@ impl<S: Scenario> Thread<S> {
             }
             State::Open | State::Raw => {
                 self.open -= 1;
-                if let End::Wrong(why) = end
-                    && !self.scenario.ended(&mut link, &mut local, &why, context)
-                {
-                    context.stats.dropped += 1;
-                    let what = format!("a connection was lost: {why}");
-                    let case = || format!("connection {}", link.id());
-                    context.stats.faults.add(&what, case);
+                if let End::Wrong(why) = end {
+                    if !self.scenario.ended(&mut link, &mut local, &why, context) {
+                        context.stats.dropped += 1;
+                        let what = format!("a connection was lost: {why}");
+                        let case = || format!("connection {}", link.id());
+                        context.stats.faults.add(&what, case);
+                    }
+                    // That the connection was lost is the fault.
+                    context.stats.lost += link.ledger.lost();
                 }
             }
         }
+        let outstanding = u64::from(link.ledger.outstanding());
+        context.outstanding = context.outstanding.wrapping_sub(outstanding);
         self.scenario.gone(&local);
     }
 }

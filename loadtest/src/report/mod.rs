@@ -109,7 +109,8 @@ pub struct Messages {
     pub sent: u64,
     /// Messages received whole and found right before the end of the measured part.
     pub received: u64,
-    /// Sent, but no echo came, though the connection stayed open until the end of the grace period.
+    /// Sent, also in the warm-up, but no echo came by the end of the grace period or before the
+    /// connection was lost.
     pub lost: u64,
     /// Came more than once.
     pub duplicated: u64,

@@ -5,6 +5,7 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 use loadtest::report::Report;
+use loadtest::scenario::{Churn, Rate};
 use tungstenite::{Message, WebSocket};
 
 use super::load::{echo, plan, run};
@@ -140,6 +141,59 @@ fn a_lost_connection_is_a_fault() {
     let report = against(drops);
     assert_only(&report, "without a closing handshake");
     assert_eq!(report.connections.lost, 1);
+}
+
+#[test]
+fn what_is_in_flight_on_a_lost_connection_is_lost() {
+    // Four are always in flight: the fourteenth is there once the tenth echo has come.
+    let closes: Behaviour = |socket| {
+        server::echo_some(socket, 10)?;
+        for _ in 0..4 {
+            server::next(socket)?;
+        }
+        socket.close(None)
+    };
+    assert_eq!(against(closes).messages.lost, 4);
+
+    let dies: Behaviour = |socket| {
+        server::echo_some(socket, 3)?;
+        server::next(socket)?;
+        socket.get_mut().shutdown(std::net::Shutdown::Both)?;
+        Ok(())
+    };
+    let server = Server::start(dies);
+    let report = run(plan(&server), |_| Churn { messages: 10 });
+    assert!(report.connections.lost > 0);
+    assert_eq!(report.messages.lost, report.connections.lost);
+
+    // All that is not echoed of a schedule was sent for nothing, whenever it was due.
+    let mut plan = plan(&server);
+    (plan.connections, plan.threads) = (1, 1);
+    let report = run(plan, |_| Rate::new(200.0, 1, 1));
+    assert_eq!(report.connections.lost, 1);
+    assert!(report.messages.lost > 0, "{:?}", report.messages);
+}
+
+#[test]
+fn an_echo_that_comes_with_a_broken_frame_has_come() {
+    let breaks: Behaviour = |socket| {
+        // Until the measured part has begun.
+        std::thread::sleep(Duration::from_millis(200));
+        server::echo_some(socket, 10)?;
+        let mut bytes = vec![0x81, 125];
+        bytes.extend(server::next(socket)?.into_data());
+        bytes.extend([0x83, 0]);
+        socket.get_mut().write_all(&bytes)?;
+        Ok(())
+    };
+    let server = Server::start(breaks);
+    let mut plan = plan(&server);
+    (plan.connections, plan.threads) = (1, 1);
+    plan.duration = Duration::from_secs(1);
+    let report = run(plan, echo(1));
+    assert_only(&report, "RFC 6455 broken");
+    let messages = report.messages;
+    assert_eq!((messages.received, messages.lost), (11, 0));
 }
 
 #[test]
