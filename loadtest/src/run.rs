@@ -55,6 +55,8 @@ pub struct Found {
     pub latency: Histogram<u64>,
     /// The same from the scheduled moment, if there was a schedule.
     pub corrected: Option<Histogram<u64>>,
+    /// From starting to connect to having the whole response, in nanoseconds.
+    pub handshake: Histogram<u64>,
     /// The latency of each part of the measured part, between the plan's steps; corrected if there
     /// was a schedule.
     pub parts: Vec<Histogram<u64>>,
@@ -79,6 +81,7 @@ pub fn run<S: Scenario>(
     let outcome = engine::run(&plan, make, observer, stop).map_err(Error::Unable)?;
     let latency = outcome.stats.latency.clone();
     let corrected = outcome.stats.corrected.clone();
+    let handshake = outcome.stats.handshake.clone();
     let parts = outcome.stats.parts();
     let mut report = report(&plan, S::STAYS, outcome);
     report.scenario = title.scenario.into();
@@ -89,6 +92,7 @@ pub fn run<S: Scenario>(
         report,
         latency,
         corrected,
+        handshake,
         parts,
     })
 }

@@ -63,6 +63,16 @@ impl OutputFlags {
         })
     }
 
+    /// Refuses `--hgrm` for a run that will have no latency, and says what gives it one.
+    pub(super) fn without_latency(&self, what_gives_one: &str) -> Result<(), String> {
+        match self.hgrm {
+            Some(_) => Err(format!(
+                "--hgrm: there is no latency without {what_gives_one}"
+            )),
+            None => Ok(()),
+        }
+    }
+
     /// Completes the report with what was watched.
     pub(super) fn complete(&self, found: &mut Found, session: Session) {
         session.progress.finish();

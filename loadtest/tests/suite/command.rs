@@ -275,6 +275,36 @@ fn idle_takes_its_time_as_duration_too() {
     assert_eq!(report.settings["hold"], "100ms");
 }
 
+/// The number of times in HdrHistogram's percentile output.
+fn timed(output: &Output) -> u64 {
+    let text = String::from_utf8_lossy(&output.stdout);
+    let (_, count) = text.split_once("Total count    =").unwrap();
+    let (count, _) = count.split_once(']').unwrap();
+    count.trim().parse().unwrap()
+}
+
+#[test]
+fn percentiles_are_of_what_was_timed_or_refused() {
+    let server = Server::start(server::echo);
+    let url = server.url();
+    for scenario in [
+        &["handshake"][..],
+        &["idle", "--echo-once"],
+        &["idle", "--ping-every=50ms"],
+    ] {
+        let args = [scenario, &[&url, "-c2", "--duration=300ms", "--hgrm=-"]].concat();
+        let output = loadtest(&args);
+        assert_eq!(said(&output).0, 0, "{output:?}");
+        assert!(timed(&output) > 0, "{output:?}");
+    }
+    for scenario in [&["idle"][..], &["churn", "--messages=0"]] {
+        let args = [scenario, &[&url, "--duration=1h", "--hgrm=-"]].concat();
+        let (code, text) = said(&loadtest(&args));
+        assert_eq!(code, 2, "{args:?}: {text}");
+        assert!(text.contains("--hgrm"), "{args:?}: {text}");
+    }
+}
+
 #[test]
 fn idle_tells_memory_before_and_after_an_echo() {
     let server = Server::start(server::echo);
