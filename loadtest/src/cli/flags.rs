@@ -139,7 +139,8 @@ pub(super) struct IdleFlags {
     /// Ping each connection that often
     #[arg(long, value_name = "DURATION", value_parser = period)]
     ping_every: Option<Duration>,
-    /// Let each connection echo one message, then hold them once more
+    /// Let each connection echo one message, then hold them once more. What comes before it sends
+    /// anything is `unasked` in the details, and no fault
     #[arg(long)]
     echo_once: bool,
 }

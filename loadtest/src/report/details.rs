@@ -28,6 +28,7 @@ pub fn names(scenario: &str) -> Option<Vec<&'static str>> {
             "memory_per_connection_before_echo",
             "pings",
             "pongs",
+            "unasked",
             "unsolicited_pongs",
         ],
         _ => return None,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::engine::{Context, Link, Links, Nanos, Phase, Scenario, now};
-use crate::wire::Opcode;
+use crate::wire::{Data, Opcode};
 
 /// The scenario `idle`, of one thread.
 #[derive(Debug)]
@@ -18,8 +18,14 @@ pub struct Idle {
     pings: u64,
 }
 
-/// When the ping was sent whose pong is waited for.
-type Pinged = Option<Nanos>;
+/// What is kept for a connection.
+#[derive(Debug, Default)]
+pub struct Held {
+    /// When the ping was sent whose pong is waited for.
+    pinged: Option<Nanos>,
+    /// Whether the message that is coming began before anything was sent that it could answer.
+    unasked: bool,
+}
 
 impl Idle {
     /// Pings if there is a time for them; one echo of each connection with each step of the plan.
@@ -34,7 +40,7 @@ impl Idle {
     }
 
     /// Begins the round of pings.
-    fn begin(&mut self, every: Duration, links: &mut Links<Pinged>, context: &Context) {
+    fn begin(&mut self, every: Duration, links: &mut Links<Held>, context: &Context) {
         self.keys = links.iter_mut().map(|(key, _)| key).collect();
         if !self.keys.is_empty() {
             self.interval = every.as_nanos() as Nanos / self.keys.len() as Nanos;
@@ -43,19 +49,19 @@ impl Idle {
     }
 
     /// Sends one ping.
-    fn ping(&mut self, links: &mut Links<Pinged>, context: &mut Context) {
+    fn ping(&mut self, links: &mut Links<Held>, context: &mut Context) {
         let key = self.keys[(self.pings % self.keys.len() as u64) as usize];
         self.pings += 1;
         let Some(slot) = links.at(key).filter(|slot| slot.link.is_open()) else {
             return;
         };
-        if slot.local.is_some() {
+        if slot.local.pinged.is_some() {
             // Late is not lost: that shows at the end.
             context.stats.count("late_pongs", 1.0);
             return;
         }
         context.now = now();
-        slot.local = Some(context.now);
+        slot.local.pinged = Some(context.now);
         let payload = context.now.to_be_bytes();
         slot.link
             .control(Opcode::Ping, &payload, context.pattern.key());
@@ -65,16 +71,21 @@ impl Idle {
 }
 
 impl Scenario for Idle {
-    type Local = Pinged;
+    type Local = Held;
 
-    fn pong(
-        &mut self,
-        link: &mut Link,
-        pinged: &mut Pinged,
-        payload: &[u8],
-        context: &mut Context,
-    ) {
-        match pinged.take() {
+    fn data(&mut self, link: &mut Link, held: &mut Held, data: &Data<'_>, context: &mut Context) {
+        if data.offset == 0 {
+            held.unasked = link.ledger.sent() == 0;
+        }
+        if !held.unasked {
+            context.check(link, data);
+        } else if data.last {
+            context.stats.count("unasked", 1.0);
+        }
+    }
+
+    fn pong(&mut self, link: &mut Link, held: &mut Held, payload: &[u8], context: &mut Context) {
+        match held.pinged.take() {
             Some(sent) if payload == sent.to_be_bytes() => {
                 context.stats.count("pongs", 1.0);
                 context.stats.answered(sent, context.now);
@@ -89,7 +100,7 @@ impl Scenario for Idle {
         }
     }
 
-    fn phase(&mut self, links: &mut Links<Pinged>, context: &mut Context) {
+    fn phase(&mut self, links: &mut Links<Held>, context: &mut Context) {
         match (context.phase, context.step()) {
             (Phase::Measure, 0) => {
                 if let Some(every) = self.ping_every {
@@ -102,7 +113,9 @@ impl Scenario for Idle {
                 }
             }
             (Phase::Close, _) => {
-                let waiting = links.iter_mut().filter(|(_, slot)| slot.local.is_some());
+                let waiting = links
+                    .iter_mut()
+                    .filter(|(_, slot)| slot.local.pinged.is_some());
                 let unanswered = waiting.count() as u64;
                 let what = "a ping was not answered before the end";
                 context.stats.faults.add_many(what, unanswered, String::new);
@@ -111,7 +124,7 @@ impl Scenario for Idle {
         }
     }
 
-    fn timers(&mut self, links: &mut Links<Pinged>, context: &mut Context) -> Option<Nanos> {
+    fn timers(&mut self, links: &mut Links<Held>, context: &mut Context) -> Option<Nanos> {
         while let Some(next) = self.next.filter(|&next| next <= context.now) {
             self.next = Some(next + self.interval.max(1));
             self.ping(links, context);

@@ -1,5 +1,6 @@
 //! Each scenario against a server that does nothing wrong.
 
+use std::io::Write;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
@@ -10,6 +11,7 @@ use loadtest::payload::Pattern;
 use loadtest::report::{Report, Sample};
 use loadtest::run::{self, Title};
 use loadtest::scenario::{Churn, Echo, Handshake, Idle, Rate};
+use tungstenite::Message;
 
 use super::server::{self, Server};
 
@@ -191,6 +193,47 @@ fn idle_connections_are_held_pinged_and_echo_once() {
     let (pings, pongs) = (report.details["pings"], report.details["pongs"]);
     assert!(pings >= 6.0, "{pings}");
     assert_eq!(pings, pongs);
+}
+
+#[test]
+fn idle_takes_what_it_did_not_ask_for() {
+    let server = Server::start(|socket| {
+        socket.send(Message::text("welcome"))?;
+        // One that begins before the message of the connection and ends after it.
+        socket.get_mut().write_all(&[0x01, 3, b'a', b'l', b'l'])?;
+        let message = server::next(socket)?;
+        socket
+            .get_mut()
+            .write_all(&[0x80, 4, b' ', b'y', b'o', b'u'])?;
+        socket.send(message)?;
+        server::echo(socket)
+    });
+    let report = run(plan(&server), |_| Idle::new(None));
+    assert_faultless(&report);
+    assert_eq!(report.details["unasked"], 6.0);
+    let mut plan = plan(&server);
+    plan.steps = vec![(Duration::from_millis(150), "before")];
+    let report = run(plan, |_| Idle::new(None));
+    assert_faultless(&report);
+    assert_eq!(report.details["unasked"], 12.0);
+    assert_eq!((report.messages.sent, report.messages.received), (6, 6));
+}
+
+#[test]
+fn idle_checks_what_comes_after_its_message() {
+    let server = Server::start(|socket| {
+        socket.send(Message::text("welcome"))?;
+        server::next(socket)?;
+        socket.send(Message::text("no echo"))?;
+        server::echo(socket)
+    });
+    let mut plan = plan(&server);
+    plan.steps = vec![(Duration::from_millis(150), "before")];
+    let report = run(plan, |_| Idle::new(None));
+    assert_eq!(
+        (report.details["unasked"], report.messages.corrupted),
+        (6.0, 6)
+    );
 }
 
 #[test]
