@@ -175,7 +175,7 @@ pub struct ServerUse {
     pub memory_before: u64,
     /// The same at the end of the measured part, connections still open.
     pub memory_after: u64,
-    /// `(memory_after - memory_before) / connections open`.
+    /// `(memory_after - memory_before) / connections open`, unless memory shrank.
     pub memory_per_connection: Option<f64>,
     /// The most kernel memory that TCP buffers used at any sample, from `/proc/net/sockstat`; the
     /// kernel counts them for the whole machine, the client's own included.
@@ -183,6 +183,12 @@ pub struct ServerUse {
 }
 
 impl ServerUse {
+    /// Why there is no memory per connection, if that is because memory shrank.
+    pub fn shrank(&self) -> Option<&'static str> {
+        (self.memory_per_connection.is_none() && self.memory_after < self.memory_before)
+            .then_some("memory shrank; use a fresh server")
+    }
+
     /// Shares the CPU time out among so many messages (or handshakes).
     pub fn share(&mut self, messages: u64) {
         let cpu = self.user_seconds + self.system_seconds;

@@ -74,7 +74,14 @@ impl Requirement {
     /// Whether the run keeps it; if not, why, with what was found. A run without the figure does not.
     pub fn check(&self, report: &Report) -> Result<(), String> {
         match self.metric.value(report) {
-            None => Err(format!("{}: the run has no {}", self.text, self.metric)),
+            None => {
+                let why = self.metric.why_none(report);
+                let why = why.map_or(String::new(), |why| format!(": {why}"));
+                Err(format!(
+                    "{}: the run has no {}{why}",
+                    self.text, self.metric
+                ))
+            }
             Some(value) if self.comparison.holds(value, self.limit) => Ok(()),
             Some(value) => Err(format!(
                 "{}: it was {}",
@@ -280,6 +287,14 @@ impl Metric {
             Self::Lost => Some(report.connections.lost as f64),
             Self::MessagesLost => Some(report.messages.lost as f64),
             Self::Detail(name) => report.details.get(name).copied(),
+        }
+    }
+
+    /// Why the run has no such figure, where that is not plain.
+    fn why_none(&self, report: &Report) -> Option<&'static str> {
+        match self {
+            Self::BytesPerConnection => report.server.as_ref()?.shrank(),
+            _ => None,
         }
     }
 

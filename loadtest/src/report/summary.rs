@@ -287,8 +287,11 @@ fn server_use(server: &ServerUse, report: &Report) -> Section<'static> {
             bytes(server.memory_after as f64)
         ),
     ));
-    if let Some(memory) = server.memory_per_connection {
-        rows.push(("memory per connection", bytes(memory)));
+    // An attack is not about connections that stay.
+    let shrank = server.shrank().filter(|_| report.scenario != "hostile");
+    let memory = server.memory_per_connection.map(bytes);
+    if let Some(memory) = memory.or(shrank.map(|why| format!("n/a: {why}"))) {
+        rows.push(("memory per connection", memory));
     }
     rows.push((
         "kernel TCP buffers, machine",

@@ -98,17 +98,17 @@ impl Watch {
     }
 
     /// How much the server's memory has grown for each of so many connections, if its process is
-    /// known.
+    /// known and it has not shrunk.
     ///
     /// # Errors
     ///
     /// The server's process is gone.
     pub fn memory_per_connection(&self, connections: u64) -> Result<Option<f64>, WatchError> {
-        let Some(server) = self.server.as_ref().filter(|_| connections > 0) else {
+        let Some(server) = &self.server else {
             return Ok(None);
         };
-        let grown = server.watch.private_memory()? as f64 - server.memory_before as f64;
-        Ok(Some(grown / connections as f64))
+        let memory = server.watch.private_memory()?;
+        Ok(server.memory_for_each(memory, connections))
     }
 
     /// Fills in the server's part of a sample: its resident memory, and its CPU time since the last
@@ -161,8 +161,6 @@ impl Watch {
         let wall = (at - server.begin.0).as_secs_f64();
         let cpu = times.since(&server.begin.1);
         let memory_after = server.watch.private_memory()?;
-        let grown = memory_after as f64 - server.memory_before as f64;
-        let each = |whole: f64, parts: u64| (parts > 0).then(|| whole / parts as f64);
         let found = ServerUse {
             pid: server.watch.pid(),
             user_seconds: cpu.user,
@@ -170,7 +168,7 @@ impl Watch {
             cpu_per_message_us: None,
             memory_before: server.memory_before,
             memory_after,
-            memory_per_connection: each(grown, done.connections),
+            memory_per_connection: server.memory_for_each(memory_after, done.connections),
             kernel_socket_memory: self.kernel_socket_memory.max(kernel_socket_memory()?),
         };
         let busy = times.busiest_since(&server.begin.1, wall);
@@ -188,6 +186,13 @@ impl ServerSpan {
             begin: now.clone(),
             last: now,
         })
+    }
+
+    /// What memory grew by to this much, for each connection. A process that was used before may have
+    /// shrunk meanwhile, which says nothing about connections.
+    fn memory_for_each(&self, memory: u64, connections: u64) -> Option<f64> {
+        let grown = memory.checked_sub(self.memory_before)?;
+        (connections > 0).then(|| grown as f64 / connections as f64)
     }
 
     fn now(&self) -> Result<(Instant, Times), WatchError> {

@@ -41,7 +41,7 @@ fn reports_full_and_empty_follow_the_schema() {
         latency: Some(Latency::default()),
         handshake: Some(Quantiles::default()),
         server: Some(ServerUse {
-            memory_per_connection: Some(-12.5),
+            memory_per_connection: Some(12.5),
             ..ServerUse::default()
         }),
         ..Report::default()

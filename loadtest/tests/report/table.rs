@@ -1,5 +1,6 @@
 //! The summary on a terminal.
 
+use loadtest::report::require::Requirement;
 use loadtest::report::{Report, summary};
 
 use crate::sample;
@@ -49,6 +50,25 @@ fn cpu_time_is_shared_out_among_deliveries_or_handshakes() {
         let page = loadtest::report::html::page(&report);
         assert!(page.contains(&format!("server {wanted}")), "{scenario}");
     }
+}
+
+#[test]
+fn memory_that_shrank_is_said_and_keeps_no_requirement() {
+    let mut report = sample::full();
+    let server = report.server.as_mut().expect("watched");
+    (server.memory_before, server.memory_after) = (2 << 20, 1 << 20);
+    server.memory_per_connection = None;
+    let why = "memory shrank; use a fresh server";
+    let text = summary::text(&report, None);
+    assert!(text.contains(&format!("n/a: {why}")), "{text}");
+    let requirement: Requirement = "bytes-per-connection<96".parse().expect("fine");
+    let error = requirement.check(&report).expect_err("no figure");
+    assert!(error.contains(why), "{error}");
+
+    // An attack is not about connections that stay.
+    report.scenario = "hostile".into();
+    let text = summary::text(&report, None);
+    assert!(!text.contains(why), "{text}");
 }
 
 /// Raw and corrected latency stand in one table, in rows of the same columns.

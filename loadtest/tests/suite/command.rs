@@ -307,7 +307,13 @@ fn percentiles_are_of_what_was_timed_or_refused() {
 
 #[test]
 fn idle_tells_memory_before_and_after_an_echo() {
-    let server = Server::start(server::echo);
+    // Each connection has so much that no other test, in the same process, outweighs it.
+    let server = Server::start(|socket| {
+        let held = vec![1u8; 32 << 20];
+        let done = server::echo(socket);
+        drop(std::hint::black_box(held));
+        done
+    });
     let url = server.url();
     // Any process will do to see that it is looked at: this one has the server in it.
     let pid = std::process::id().to_string();
