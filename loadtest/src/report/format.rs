@@ -62,6 +62,15 @@ pub fn percent(share: f64) -> String {
     format!("{}%", significant(share * 100.0))
 }
 
+/// A percentage that is a whole number, or as many digits, rounded down, as tell it from one.
+pub fn exact_percentage(percent: f64) -> String {
+    if percent.fract() == 0.0 {
+        plain(percent)
+    } else {
+        format!("{:.4}", (percent * 1e4).floor() / 1e4)
+    }
+}
+
 /// A number whose unit only its name tells: whole ones in groups, others with three digits.
 pub fn plain(value: f64) -> String {
     if value.fract() == 0.0 && (0.0..9e15).contains(&value) {

@@ -2,7 +2,7 @@
 
 use comfy_table::{CellAlignment, ContentArrangement, LineStyle, Table, TableStyle};
 
-use super::format::{bytes, count, micros, percent, plain, rate, seconds};
+use super::format::{bytes, count, exact_percentage, micros, percent, plain, rate, seconds};
 use super::{Quantiles, Report, ServerUse};
 
 /// A line below the headings and no other.
@@ -50,8 +50,12 @@ pub fn sections(report: &Report) -> Vec<Section<'_>> {
         .details
         .iter()
         .filter(|(name, _)| !name.contains('.'));
+    let value = |name: &str, value: f64| match name.ends_with("_percent") {
+        true => exact_percentage(value),
+        false => plain(value),
+    };
     let rows: Vec<_> = details
-        .map(|(name, value)| (name.as_str(), plain(*value)))
+        .map(|(name, found)| (name.as_str(), value(name, *found)))
         .collect();
     if !rows.is_empty() {
         sections.push(Section::list("details", rows));

@@ -1,5 +1,6 @@
 //! How many of the deliveries there were that there ought to have been.
 
+use crate::report::format::exact_percentage;
 use crate::report::{Fault, Report};
 
 /// Deliveries there were, in percent of those there ought to have been; `None` if nothing was published.
@@ -20,7 +21,8 @@ pub fn complete(report: &mut Report) {
             let expected = published * receivers;
             if deliveries != expected {
                 fault(format!(
-                    "the reach is {reach:.4}%: {deliveries} deliveries instead of {expected}"
+                    "the reach is {}%: {deliveries} deliveries instead of {expected}",
+                    exact_percentage(reach)
                 ));
             }
             report.details.insert("reach_percent".into(), reach);
@@ -32,6 +34,7 @@ pub fn complete(report: &mut Report) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::report::summary;
 
     #[test]
     fn reach_is_deliveries_of_all_there_ought_to_have_been() {
@@ -41,20 +44,36 @@ mod tests {
         assert_eq!(reach(0.0, 0.0, 1_000.0), None);
     }
 
+    /// A report with 100 receivers.
+    fn counted(deliveries: f64, published: f64) -> Report {
+        let mut report = Report::default();
+        for (what, count) in [
+            ("deliveries", deliveries),
+            ("published", published),
+            ("receivers", 100.0),
+        ] {
+            report.details.insert(what.into(), count);
+        }
+        complete(&mut report);
+        report
+    }
+
+    #[test]
+    fn a_reach_that_is_not_whole_does_not_look_so() {
+        for (published, reach) in [(75.0, "99.9866"), (1e6, "99.9999")] {
+            let report = counted(100.0 * published - 1.0, published);
+            let text = summary::text(&report, None);
+            let said = text.lines().find(|line| line.contains("reach_percent"));
+            let said = said.and_then(|line| line.split_whitespace().last());
+            assert_eq!(said, Some(reach), "{text}");
+            let fault = format!("the reach is {reach}%");
+            assert!(report.faults[0].what.contains(&fault), "{report:?}");
+        }
+    }
+
     #[test]
     fn a_reach_that_is_not_whole_is_a_fault() {
-        let report = |deliveries| {
-            let mut report = Report::default();
-            for (what, count) in [
-                ("deliveries", deliveries),
-                ("published", 10.0),
-                ("receivers", 100.0),
-            ] {
-                report.details.insert(what.into(), count);
-            }
-            complete(&mut report);
-            report
-        };
+        let report = |deliveries| counted(deliveries, 10.0);
         assert!(report(1_000.0).is_faultless());
         assert_eq!(report(1_000.0).details["reach_percent"], 100.0);
         let short = report(999.0);
