@@ -1,6 +1,8 @@
 //! Attackers next to clients that behave well, whose figures are the run's.
 
 use std::collections::BTreeMap;
+use std::io;
+use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -21,6 +23,8 @@ use crate::scenario::hostile::{Attack, Hostile, Orders, Tallies, Tally};
 pub const STEP: &str = "attack";
 /// Newcomers at the same time.
 const NEWCOMERS: u32 = 8;
+/// How long a server that may be dead is given to take a connection.
+const PATIENCE: Duration = Duration::from_secs(1);
 /// Attackers may be at it for that long at most; they are stopped before.
 const LONGEST: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
@@ -57,6 +61,7 @@ pub fn hostile<S: Scenario>(
     let baseline = plan.steps.first().map_or(Duration::ZERO, |step| step.0);
     let attack = assault.attack_plan(&plan);
     let newcomers = assault.newcomers.map(|rate| newcomers_plan(&plan, rate));
+    let address = plan.address;
     let tallies = Tallies::default();
     let over = AtomicBool::new(false);
     thread::scope(|scope| {
@@ -80,7 +85,10 @@ pub fn hostile<S: Scenario>(
         let attackers = attackers.join().expect("attackers do not panic");
         let newcomers = newcomers.join().expect("newcomers do not panic");
         let mut found = found?;
-        let tallies = tallies.lock().expect("attackers do not panic");
+        let mut tallies = tallies.lock().expect("attackers do not panic");
+        if is_gone(&found.report, address) {
+            note_gone(&mut found.report, &mut tallies);
+        }
         note_latency(&mut found, baseline);
         note_attackers(&mut found.report, assault, attackers, &tallies);
         if let Some(outcome) = newcomers {
@@ -218,6 +226,29 @@ fn note_latency(found: &mut Found, baseline: Duration) {
     }
 }
 
+/// Whether the server is dead: it kept none of its connections, and takes no other.
+fn is_gone(report: &Report, address: SocketAddr) -> bool {
+    let connections = &report.connections;
+    let refused = |error: io::Error| error.kind() == io::ErrorKind::ConnectionRefused;
+    connections.lost == connections.opened
+        && TcpStream::connect_timeout(&address, PATIENCE).is_err_and(refused)
+}
+
+/// A dead server bears nobody, though the kernel may not have told all attackers: those that it had
+/// not handed over yet hear nothing.
+fn note_gone(report: &mut Report, tallies: &mut BTreeMap<Attack, Tally>) {
+    let open: u64 = tallies.values().map(|tally| tally.open).sum();
+    for tally in tallies.values_mut() {
+        tally.overstaying = 0;
+    }
+    if open > 0 {
+        report.notes.push(format!(
+            "the server was gone at the end; {} attackers have not heard of it",
+            count(open)
+        ));
+    }
+}
+
 fn note_attackers(
     report: &mut Report,
     assault: &Assault,
@@ -238,15 +269,15 @@ fn note_attackers(
     let mut overstayed = 0;
     let mut rows = Vec::new();
     for (attack, tally) in tallies {
-        overstayed += tally.overstayed;
+        overstayed += tally.borne();
         let details = tally.details().into_iter();
         let named = details.map(|(name, value)| (format!("{attack}.{name}"), value));
         report.details.extend(named);
         rows.push(row(*attack, tally));
-        if tally.overstayed > 0 {
+        if tally.borne() > 0 {
             report.notes.push(format!(
                 "the server bore {} attackers ({attack}) for more than {}",
-                count(tally.overstayed),
+                count(tally.borne()),
                 seconds(assault.orders.overstay.as_secs_f64())
             ));
         }

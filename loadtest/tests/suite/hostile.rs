@@ -307,3 +307,26 @@ fn thresholds_and_bad_flags() {
     assert_eq!(code, 2, "{text}");
     assert!(text.contains("too few"), "{text}");
 }
+
+#[test]
+fn a_dead_server_bears_nobody() {
+    let bears = |life: Duration| {
+        // The attackers hear nothing of its death, like those that no server has accepted yet.
+        let server = Server::mortal(life, 6);
+        let mut assault = assault(&[Attack::Silent], 3);
+        assault.orders.overstay = Duration::from_millis(600);
+        assault.newcomers = None;
+        attack(&server, &assault, Duration::from_millis(1500))
+    };
+    let alive = bears(Duration::from_secs(60));
+    assert_eq!(alive.details["overstayed"], 3.0, "{:?}", alive.notes);
+    let dead = bears(Duration::from_millis(700));
+    assert_eq!(dead.details["overstayed"], 0.0, "{:?}", dead.notes);
+    assert_eq!(dead.details["silent.overstayed"], 0.0);
+    assert!(
+        !dead.notes.iter().any(|note| note.contains("bore")),
+        "{:?}",
+        dead.notes
+    );
+    assert!(!dead.is_faultless());
+}

@@ -165,8 +165,7 @@ impl Hostile {
                 let age = end.saturating_sub(slot.local.opened);
                 let overstays = self.overstays(&slot.local, age);
                 let tally = &mut self.attacks[slot.local.seat].tally;
-                tally.overstayed += u64::from(overstays);
-                tally.keep(age);
+                tally.keep(age, overstays);
             }
             slot.link.leave(Leave::Reset);
         }

@@ -32,8 +32,10 @@ pub struct Tally {
     pub open: u64,
     /// How long the oldest of these has been open, nanoseconds.
     pub oldest: Nanos,
-    /// Connections, ended or not, that the server bore for longer than it should.
+    /// Connections that the server bore for longer than it should: those that ended.
     pub overstayed: u64,
+    /// And those still open at the end.
+    pub overstaying: u64,
     /// Bytes sent.
     pub bytes: u64,
 }
@@ -53,8 +55,9 @@ impl Tally {
     }
 
     /// Counts a connection that is open at the end.
-    pub(super) fn keep(&mut self, age: Nanos) {
+    pub(super) fn keep(&mut self, age: Nanos, overstays: bool) {
         self.open += 1;
+        self.overstaying += u64::from(overstays);
         self.oldest = self.oldest.max(age);
     }
 
@@ -71,6 +74,7 @@ impl Tally {
         self.open += other.open;
         self.oldest = self.oldest.max(other.oldest);
         self.overstayed += other.overstayed;
+        self.overstaying += other.overstaying;
         self.bytes += other.bytes;
         for (&code, &times) in &other.closed {
             count(&mut self.closed, code, times);
@@ -78,6 +82,11 @@ impl Tally {
         for (&status, &times) in &other.answered {
             count(&mut self.answered, status, times);
         }
+    }
+
+    /// Connections, ended or not, that the server bore for longer than it should.
+    pub fn borne(&self) -> u64 {
+        self.overstayed + self.overstaying
     }
 
     /// How the server ended them, such as `1002: 3, HTTP 408: 1, reset: 2`.
@@ -110,7 +119,7 @@ impl Tally {
             ("left", self.left as f64),
             ("still_open", self.open as f64),
             ("oldest_s", seconds(self.oldest)),
-            ("overstayed", self.overstayed as f64),
+            ("overstayed", self.borne() as f64),
             ("bytes", self.bytes as f64),
         ]
         .map(|(name, value)| (name.into(), value))
