@@ -73,7 +73,12 @@ pub(super) struct Content {
     #[arg(long, value_name = "BYTES", default_value = "125", value_parser = bytes)]
     payload: usize,
     /// Send text messages (the default)
-    #[arg(long, conflicts_with = "binary")]
+    #[arg(
+        long,
+        conflicts_with = "binary",
+        default_value_t = true,
+        default_value_if("binary", "true", "false")
+    )]
     text: bool,
     /// Send binary messages
     #[arg(long)]
@@ -299,7 +304,7 @@ impl Times {
 
 impl Content {
     pub(super) fn apply(&self, plan: &mut Plan) {
-        plan.pattern = Arc::new(Pattern::new(self.payload, !self.binary));
+        plan.pattern = Arc::new(Pattern::new(self.payload, self.text));
     }
 
     /// Checks that messages are long enough to tell who sent them, and which one each is.

@@ -216,6 +216,24 @@ mod tests {
     }
 
     #[test]
+    fn the_settings_tell_what_is_sent() {
+        for (flag, text) in [
+            (None, "true"),
+            (Some("--text"), "true"),
+            (Some("--binary"), "false"),
+        ] {
+            let mut command = command();
+            let args = ["loadtest", "echo", "ws://127.0.0.1:1/"];
+            let args = args.into_iter().chain(flag);
+            let matches = command.try_get_matches_from_mut(args).expect("fine");
+            let settings = settings(&command, &matches);
+            let sent = (&settings["text"][..], &settings["binary"][..]);
+            let binary = if text == "true" { "false" } else { "true" };
+            assert_eq!(sent, (text, binary), "{flag:?}");
+        }
+    }
+
+    #[test]
     fn negative_numbers_are_refused_by_their_flag() {
         let args = ["loadtest", "rate", "ws://127.0.0.1:1/", "--rate", "-5"];
         let error = command().try_get_matches_from(args).expect_err("refused");
