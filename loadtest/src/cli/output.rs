@@ -34,7 +34,8 @@ pub(super) struct OutputFlags {
     /// Write the whole report as JSON to this file; - is standard output
     #[arg(help_heading = OUTPUT, long, value_name = "FILE")]
     json: Option<PathBuf>,
-    /// Write the latency's percentiles in HdrHistogram's format to this file; - is standard output
+    /// Write the latency's percentiles, for handshake those of the opening handshakes, in
+    /// HdrHistogram's format to this file; - is standard output
     #[arg(help_heading = OUTPUT, long, value_name = "FILE")]
     hgrm: Option<PathBuf>,
     /// Write a page with the charts of the run to this file
@@ -103,8 +104,13 @@ impl OutputFlags {
             });
         }
         if is_empty(report) {
+            // Others may have come: each kind of those is a fault of its own.
+            let what = match report.scenario.as_str() {
+                "broadcast" => "no message came whole and right in the measured part",
+                _ => "no echo came back whole and right in the measured part",
+            };
             report.faults.push(Fault {
-                what: "no message came back in the measured part".into(),
+                what: what.into(),
                 count: 1,
             });
         }
@@ -130,7 +136,10 @@ impl OutputFlags {
             json::write(report, path).map_err(said)?;
         }
         if let Some(path) = &self.hgrm {
-            let histogram = found.corrected.as_ref().unwrap_or(&found.latency);
+            let histogram = match report.scenario.as_str() {
+                "handshake" => &found.handshake,
+                _ => found.corrected.as_ref().unwrap_or(&found.latency),
+            };
             hgrm::write(histogram, path).map_err(said)?;
         }
         if let Some(path) = &self.html {

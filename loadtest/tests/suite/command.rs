@@ -222,7 +222,7 @@ fn a_measured_part_without_messages_is_a_fault() {
         let (code, text) = said(&loadtest(&args));
         assert_eq!(code, 1, "{args:?}: {text}");
         assert!(
-            text.contains("no message came back in the measured part"),
+            text.contains("no echo came back whole and right in the measured part"),
             "{args:?}: {text}"
         );
     }
