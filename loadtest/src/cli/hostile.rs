@@ -42,8 +42,9 @@ pub(super) struct HostileFlags {
     /// Load threads of the attackers
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=64))]
     attack_threads: u32,
-    /// Note attackers that the server bears for longer than this though it should end them [default:
-    /// half of --duration, at most 30s]
+    /// Note attackers that the server bears for longer than this though it should end them. Where it
+    /// defers accepting (TCP_DEFER_ACCEPT, as sockeye does), it sees a silent one, and starts its
+    /// deadline, only about a second after the connection [default: half of --duration, at most 30s]
     #[arg(long, value_name = "DURATION", value_parser = period)]
     overstay: Option<Duration>,
     /// Makes the garbage that attackers send
