@@ -1,7 +1,7 @@
 //! `broadcast` against hubs that do it right, and hubs that do not.
 
 use std::io::Write;
-use std::net::TcpStream;
+use std::net::{Shutdown, TcpStream};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -95,7 +95,10 @@ fn publish(
         };
         for message in behaviour(delivery) {
             // Who is gone is told so by its own thread.
-            let _ = receiver.stream.write_all(&frame(&message));
+            let _ = match message {
+                Message::Close(_) => receiver.stream.shutdown(Shutdown::Both),
+                message => receiver.stream.write_all(&frame(&message)),
+            };
         }
     }
 }
@@ -262,6 +265,17 @@ fn a_lost_message_is_lost_for_one_receiver() {
     assert_eq!(report.messages.lost, 1);
     assert!(report.details["reach_percent"] < 100.0);
     assert_eq!(report.faults.len(), 2, "{:?}", report.faults);
+}
+
+#[test]
+fn what_a_lost_connection_did_not_get_is_lost() {
+    let cut: Behaviour = |delivery| match (delivery.number, delivery.rank) {
+        (150, 3) => vec![Message::Close(None)],
+        _ => right(delivery),
+    };
+    let report = run(&hub(cut, false), scheduled(1));
+    assert_only(&report, "a connection was lost");
+    assert!(report.messages.lost >= 1, "{:?}", report.messages);
 }
 
 #[test]

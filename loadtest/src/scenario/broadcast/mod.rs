@@ -242,24 +242,28 @@ impl Broadcast {
         }
     }
 
+    /// How many messages of each publisher were to come on this connection and did not.
+    fn missing(&self, link: &Link, listener: &Listener) -> impl Iterator<Item = (u32, u64)> {
+        let id = link.id();
+        let tracks: &[Track] = if self.begun { &listener.tracks } else { &[] };
+        tracks
+            .iter()
+            .zip(&self.hub.publishers)
+            .zip(0..)
+            .filter(move |&(_, publisher)| self.reaches(publisher, id))
+            .map(|((track, one), publisher)| (publisher, track.lost(one.published())))
+    }
+
     /// Counts what never came, and what else this thread knows.
     fn account(&mut self, links: &mut Links<Listener>, context: &mut Context) {
         for (_, slot) in links.iter_mut() {
             context.expect_no_echo(&mut slot.link);
-            if !slot.local.opened || !self.begun {
-                continue;
-            }
             let id = slot.link.id();
-            for ((track, publisher), number) in
-                slot.local.tracks.iter().zip(&self.hub.publishers).zip(0..)
-            {
-                if self.reaches(number, id) {
-                    let lost = track.lost(publisher.published());
-                    context.stats.lost += lost;
-                    let case = || format!("connection {id}, publisher {number}");
-                    let what = "a message never reached a connection";
-                    context.stats.faults.add_many(what, lost, case);
-                }
+            for (publisher, lost) in self.missing(&slot.link, &slot.local) {
+                context.stats.lost += lost;
+                let case = || format!("connection {id}, publisher {publisher}");
+                let what = "a message never reached a connection";
+                context.stats.faults.add_many(what, lost, case);
             }
         }
         context.stats.count("deliveries", self.deliveries as f64);
@@ -417,11 +421,12 @@ impl Scenario for Broadcast {
     fn ended(
         &mut self,
         link: &mut Link,
-        _: &mut Listener,
+        local: &mut Listener,
         _: &Cause,
         context: &mut Context,
     ) -> bool {
         context.expect_no_echo(link);
+        context.stats.lost += self.missing(link, local).map(|(_, lost)| lost).sum::<u64>();
         false
     }
 
