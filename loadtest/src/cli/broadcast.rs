@@ -11,6 +11,7 @@ use super::flags::{Common, Content, Times};
 use super::run_and;
 use super::values::{period, rate, rate_or_none};
 use crate::report::Report;
+use crate::report::figures::Workload;
 use crate::scenario::Broadcast;
 use crate::scenario::broadcast::{EchoesSender, Hub, Settings, complete};
 
@@ -81,7 +82,10 @@ impl BroadcastFlags {
         };
         let hub = Arc::new(Hub::new(how, connections, plan.threads));
         let make = |_| Broadcast::new(hub.clone());
-        let title = ("broadcast", settings);
-        run_and(&self.common, title, plan, make, stop, complete)
+        let workload = Workload::Broadcast {
+            scheduled: self.rate > 0.0,
+        };
+        let what = (workload, settings);
+        run_and(&self.common, what, plan, make, stop, complete)
     }
 }

@@ -14,6 +14,7 @@ use crate::engine::Plan;
 use crate::net::{Sources, Target};
 use crate::payload::Pattern;
 use crate::report::Report;
+use crate::report::figures::Workload;
 use crate::scenario::broadcast::{SHORTEST_BINARY, SHORTEST_TEXT};
 use crate::scenario::{Churn, Echo, Handshake, Idle, Rate};
 
@@ -198,7 +199,8 @@ impl EchoFlags {
             in_flight: self.in_flight,
             active: self.active,
         };
-        run(&self.common, ("echo", settings), plan, |_| echo, stop)
+        let what = (Workload::Echo, settings);
+        run(&self.common, what, plan, |_| echo, stop)
     }
 }
 
@@ -210,7 +212,7 @@ impl RateFlags {
         self.content.apply(&mut plan);
         let shares: Vec<_> = (0..plan.threads).map(|thread| plan.share(thread)).collect();
         let make = |thread: u32| Rate::new(self.rate, shares[thread as usize], self.connections);
-        run(&self.common, ("rate", settings), plan, make, stop)
+        run(&self.common, (Workload::Rate, settings), plan, make, stop)
     }
 }
 
@@ -230,7 +232,11 @@ impl IdleFlags {
         }
         self.content.apply(&mut plan);
         let make = |_| Idle::new(self.ping_every);
-        run(&self.common, ("idle", settings), plan, make, stop)
+        let workload = Workload::Idle {
+            pings: self.ping_every.is_some(),
+            echoes: self.echo_once,
+        };
+        run(&self.common, (workload, settings), plan, make, stop)
     }
 }
 
@@ -239,13 +245,8 @@ impl HandshakeFlags {
         let mut plan = self.common.plan(self.connections)?;
         plan.most_connecting = self.common.connecting.unwrap_or(self.connections);
         self.times.apply(&mut plan);
-        run(
-            &self.common,
-            ("handshake", settings),
-            plan,
-            |_| Handshake,
-            stop,
-        )
+        let what = (Workload::Handshake, settings);
+        run(&self.common, what, plan, |_| Handshake, stop)
     }
 }
 
@@ -262,7 +263,10 @@ impl ChurnFlags {
         let churn = Churn {
             messages: self.messages,
         };
-        run(&self.common, ("churn", settings), plan, |_| churn, stop)
+        let workload = Workload::Churn {
+            messages: self.messages > 0,
+        };
+        run(&self.common, (workload, settings), plan, |_| churn, stop)
     }
 }
 

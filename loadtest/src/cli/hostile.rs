@@ -10,6 +10,7 @@ use super::flags::{Common, Content};
 use super::values::{duration, period, rate, rate_or_none, size};
 use crate::engine::{Plan, Scenario};
 use crate::report::Report;
+use crate::report::figures::Workload;
 use crate::run::Title;
 use crate::run::hostile::{self, Assault, STEP};
 use crate::scenario::hostile::{Attack, Orders};
@@ -133,14 +134,15 @@ impl HostileFlags {
         make: impl Fn(u32) -> S,
         stop: &AtomicBool,
     ) -> Result<Report, String> {
+        let workload = self.workload();
         let title = Title {
-            scenario: "hostile",
+            scenario: workload.name(),
             target: self.common.url.to_string(),
             settings,
         };
         let assault = self.assault();
         let total = plan.warmup + plan.duration;
-        let mut session = self.common.output.session(title.scenario, total)?;
+        let mut session = self.common.output.session(&workload, total)?;
         let mut found = hostile::hostile(&title, plan, &assault, make, &mut session, stop)
             .map_err(|error| format!("{}: {error}", self.common.url))?;
         self.common.output.complete(&mut found, session);
@@ -149,8 +151,16 @@ impl HostileFlags {
             // It is not the well-behaved connections that have it.
             server.memory_per_connection = None;
         }
-        self.common.output.write(&mut found)?;
+        self.common.output.write(&workload, &mut found)?;
         Ok(found.report)
+    }
+
+    fn workload(&self) -> Workload {
+        Workload::Hostile {
+            scheduled: self.rate.is_some(),
+            newcomers: self.newcomers > 0.0,
+            attacks: self.attack.0.iter().map(Attack::to_string).collect(),
+        }
     }
 
     fn assault(&self) -> Assault {

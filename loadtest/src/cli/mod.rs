@@ -17,6 +17,7 @@ use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 use crate::compare;
 use crate::engine::{Plan, Scenario};
 use crate::report::Report;
+use crate::report::figures::Workload;
 use crate::run::{self, Title};
 use broadcast::BroadcastFlags;
 use flags::{ChurnFlags, Common, EchoFlags, HandshakeFlags, IdleFlags, RateFlags};
@@ -140,35 +141,35 @@ fn settings(command: &clap::Command, matches: &ArgMatches) -> BTreeMap<String, S
 /// Runs and writes what is asked for.
 fn run<S: Scenario>(
     common: &Common,
-    title: (&'static str, BTreeMap<String, String>),
+    what: (Workload, BTreeMap<String, String>),
     plan: Plan,
     make: impl Fn(u32) -> S,
     stop: &AtomicBool,
 ) -> Result<Report, String> {
-    run_and(common, title, plan, make, stop, |_| {})
+    run_and(common, what, plan, make, stop, |_| {})
 }
 
 /// The same, with a report that the scenario completes.
 fn run_and<S: Scenario>(
     common: &Common,
-    (scenario, settings): (&'static str, BTreeMap<String, String>),
+    (workload, settings): (Workload, BTreeMap<String, String>),
     plan: Plan,
     make: impl Fn(u32) -> S,
     stop: &AtomicBool,
     complete: impl FnOnce(&mut Report),
 ) -> Result<Report, String> {
     let title = Title {
-        scenario,
+        scenario: workload.name(),
         target: common.url.to_string(),
         settings,
     };
     let total = plan.warmup + plan.duration;
-    let mut session = common.output.session(scenario, total)?;
+    let mut session = common.output.session(&workload, total)?;
     let mut found = run::run(&title, plan, make, &mut session, stop)
         .map_err(|error| format!("{}: {error}", common.url))?;
     complete(&mut found.report);
     common.output.complete(&mut found, session);
-    common.output.write(&mut found)?;
+    common.output.write(&workload, &mut found)?;
     Ok(found.report)
 }
 

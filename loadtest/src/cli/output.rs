@@ -7,9 +7,10 @@ use std::time::Duration;
 use clap::Args;
 
 use crate::engine::{Observer, Phase};
+use crate::report::figures::Workload;
 use crate::report::progress::Progress;
 use crate::report::require::{self, Requirement};
-use crate::report::{Fault, Report, Sample, details, hgrm, html, json, output, summary};
+use crate::report::{Fault, Report, Sample, hgrm, html, json, output, summary};
 use crate::run::Found;
 use crate::watch::{Done, Outcome, Watch, WatchError};
 
@@ -47,18 +48,28 @@ pub(super) struct OutputFlags {
 }
 
 impl OutputFlags {
+    /// Checks that such a run can have every figure that is required.
+    pub(super) fn can_have(
+        &self,
+        workload: &Workload,
+        required: &[Requirement],
+    ) -> Result<(), String> {
+        let watched = self.server_pid.is_some();
+        required
+            .iter()
+            .try_for_each(|requirement| requirement.check_before(workload, watched))
+    }
+
     /// Starts to watch, if all results can be written. `total`: how long the run will take, zero if that is not known.
-    pub(super) fn session(&self, scenario: &str, total: Duration) -> Result<Session, String> {
-        for requirement in &self.require {
-            requirement.check_before(scenario, self.server_pid.is_some())?;
-        }
+    pub(super) fn session(&self, workload: &Workload, total: Duration) -> Result<Session, String> {
+        self.can_have(workload, &self.require)?;
         self.prepare()?;
         let watch = Watch::new(self.server_pid).map_err(|error| error.to_string())?;
         let plain = self.progress.then_some(PLAIN_PROGRESS);
         Ok(Session {
             watch,
             outcome: Outcome::default(),
-            progress: Progress::new(scenario, total, plain),
+            progress: Progress::new(workload.name(), total, plain),
             phase: None,
             details: BTreeMap::new(),
         })
@@ -117,13 +128,12 @@ impl OutputFlags {
     }
 
     /// Checks what was required, and writes a complete report to where it is wanted.
-    pub(super) fn write(&self, found: &mut Found) -> Result<(), String> {
+    pub(super) fn write(&self, workload: &Workload, found: &mut Found) -> Result<(), String> {
         let report = &mut found.report;
+        let known = |name: &String| workload.has_detail(name, self.server_pid.is_some());
         debug_assert!(
-            details::names(&report.scenario)
-                .is_none_or(|known| report.details.keys().all(|name| known.contains(&&name[..]))),
-            "the details of `{}` are not all known: {:?}",
-            report.scenario,
+            report.details.keys().all(known),
+            "the details of {workload:?} are not all known: {:?}",
             report.details
         );
         report.failed_requirements = require::failed(&self.require, report);

@@ -9,6 +9,7 @@ use clap::{Args, ValueEnum};
 use super::flags::{Common, Content};
 use super::values::{duration, fraction, period, rate};
 use crate::engine::Scenario;
+use crate::report::figures::Workload;
 use crate::report::format::{micros, percent, rate as per_second, trim_zeros};
 use crate::report::require::{self, Requirement};
 use crate::report::{Fault, Report, Table};
@@ -101,8 +102,11 @@ impl SearchFlags {
         stop: &AtomicBool,
     ) -> Result<Report, String> {
         let bounds = self.bounds()?;
+        let workload = self.workload();
+        let each = self.common.output.can_have(&self.each(), &self.limit);
+        each.map_err(|why| format!("in each try, {why}"))?;
         let title = Title {
-            scenario: "search",
+            scenario: workload.name(),
             target: self.common.url.to_string(),
             settings,
         };
@@ -130,8 +134,28 @@ impl SearchFlags {
             report.details.insert("interrupted".into(), 1.0);
             report.notes.push(run::INTERRUPTED.into());
         }
-        self.common.output.write(&mut found)?;
+        self.common.output.write(&workload, &mut found)?;
         Ok(found.report)
+    }
+
+    fn is_scheduled(&self) -> bool {
+        self.in_flight.is_none()
+    }
+
+    fn workload(&self) -> Workload {
+        Workload::Search {
+            scheduled: self.is_scheduled(),
+            tries: self.tries,
+        }
+    }
+
+    /// What each try is.
+    fn each(&self) -> Workload {
+        if self.is_scheduled() {
+            Workload::Rate
+        } else {
+            Workload::Echo
+        }
     }
 
     fn bounds(&self) -> Result<Bounds, String> {
@@ -242,7 +266,9 @@ impl SearchFlags {
         let shares: Vec<_> = (0..plan.threads).map(|thread| plan.share(thread)).collect();
         let total = plan.warmup + plan.duration;
         let output = &self.common.output;
-        let mut session = output.session("search", total).map_err(Failure::End)?;
+        let mut session = output
+            .session(&self.workload(), total)
+            .map_err(Failure::End)?;
         let make = |thread: u32| make(shares[thread as usize], thread);
         let found = run::run(title, plan, make, &mut session, stop);
         let mut found = found.map_err(|error| match error {
@@ -257,7 +283,7 @@ impl SearchFlags {
     /// Whether a try kept the limit. One that did keeps it however busy the client was; one that did
     /// not says nothing about the server if the client was the bottleneck.
     fn judge(&self, value: f64, report: &Report) -> Verdict {
-        let wanted = self.in_flight.is_none().then(|| self.wanted(value));
+        let wanted = self.is_scheduled().then(|| self.wanted(value));
         judge(report, &self.limit, wanted)
     }
 }

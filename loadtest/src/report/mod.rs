@@ -1,6 +1,7 @@
 //! What a run found. The JSON of `--json` is this, field by field.
 
 pub mod details;
+pub mod figures;
 pub mod format;
 pub mod hgrm;
 pub mod html;

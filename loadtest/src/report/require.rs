@@ -3,7 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::{Quantiles, Report, details, format};
+use super::figures::Workload;
+use super::{Quantiles, Report, format};
 
 /// A threshold that a run must keep: `METRIC OP VALUE`, with `<`, `<=`, `>` or `>=`.
 ///
@@ -91,23 +92,31 @@ impl Requirement {
         }
     }
 
-    /// Checks that a run of this scenario can have the figure; if not, why. `watched`: whether the
-    /// server's process is.
-    pub fn check_before(&self, scenario: &str, watched: bool) -> Result<(), String> {
-        match &self.metric {
-            Metric::CpuPerMessage | Metric::BytesPerConnection | Metric::Memory if !watched => {
-                Err(format!("{} needs --server-pid", self.text))
-            }
-            Metric::Detail(name) => match details::names(scenario) {
-                Some(known) if !known.contains(&&name[..]) => Err(format!(
-                    "{}: `{scenario}` has no detail `{name}`: there are {}",
+    /// Checks that such a run can have the figure; if not, why. `watched`: whether the server's
+    /// process is.
+    pub fn check_before(&self, workload: &Workload, watched: bool) -> Result<(), String> {
+        let can = match &self.metric {
+            Metric::Time(Source::Latency | Source::Raw, _) => workload.latency(),
+            Metric::Time(Source::Corrected, _) => workload.corrected(),
+            Metric::Rate | Metric::MessagesLost => workload.messages(),
+            Metric::CpuPerMessage => workload.cpu_per_message(watched),
+            Metric::BytesPerConnection => workload.bytes_per_connection(watched),
+            Metric::Memory => workload.memory(watched),
+            Metric::Detail(name) if !workload.has_detail(name, watched) => {
+                return Err(format!(
+                    "{}: `{}` with these flags has no detail `{name}`: there are {}",
                     self.text,
-                    known.join(", ")
-                )),
-                _ => Ok(()),
-            },
-            _ => Ok(()),
-        }
+                    workload.name(),
+                    workload.details(watched).join(", ")
+                ));
+            }
+            Metric::Time(Source::Handshake, _)
+            | Metric::Opened
+            | Metric::Failed
+            | Metric::Lost
+            | Metric::Detail(_) => Ok(()),
+        };
+        can.map_err(|why| format!("{}: {why}", self.text))
     }
 }
 
@@ -256,13 +265,9 @@ impl fmt::Display for Metric {
                 out.write_str("corrected latency, which only an open loop measures")
             }
             Self::Time(Source::Handshake, _) => out.write_str("handshake times"),
-            Self::CpuPerMessage => {
-                out.write_str("CPU time of the server (--server-pid) for messages")
-            }
-            Self::BytesPerConnection => {
-                out.write_str("memory of the server (--server-pid) for connections")
-            }
-            Self::Memory => out.write_str("memory of the server (--server-pid)"),
+            Self::CpuPerMessage => out.write_str("CPU time of the server for messages"),
+            Self::BytesPerConnection => out.write_str("memory of the server for connections"),
+            Self::Memory => out.write_str("memory of the server"),
             Self::Detail(name) => write!(out, "detail `{name}`"),
             Self::Rate => out.write_str("rate"),
             Self::Opened | Self::Failed | Self::Lost => out.write_str("connections"),

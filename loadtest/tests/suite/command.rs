@@ -155,19 +155,36 @@ fn what_cannot_run_is_exit_code_2() {
 #[test]
 fn a_requirement_that_no_run_can_keep_is_exit_code_2_at_once() {
     let server = Server::start(server::echo);
-    for (scenario, requirement, why) in [
-        ("echo", "details.foo>1", "no detail `foo`"),
-        ("echo", "details.deliveries>1", "no detail `deliveries`"),
+    let pid = format!("--server-pid={}", std::process::id());
+    for (args, requirement, why) in [
+        (&["echo"][..], "details.foo>1", "no detail `foo`"),
+        (&["echo"], "details.deliveries>1", "no detail `deliveries`"),
         (
-            "broadcast",
+            &["broadcast"],
             "details.reach>1",
             "no detail `reach`: there are deliveries, given_up,",
         ),
-        ("echo", "cpu-per-message<1s", "--server-pid"),
-        ("echo", "memory<1GiB", "--server-pid"),
+        (&["echo"], "cpu-per-message<1s", "--server-pid"),
+        (&["echo"], "memory<1GiB", "--server-pid"),
+        (&["echo"], "corrected.p99<1s", "open loop"),
+        (&["churn"], "corrected.p99<1s", "open loop"),
+        (&["broadcast"], "corrected.p99<1s", "--rate"),
+        (&["hostile"], "corrected.p99<1s", "--rate"),
+        (&["handshake"], "p99<1s", "no messages"),
+        (&["handshake"], "rate>1", "no messages"),
+        (&["idle"], "p99<1s", "--echo-once or --ping-every"),
+        (&["idle"], "rate>1", "--echo-once"),
+        (&["idle"], "details.pings>0", "no detail `pings`"),
+        (
+            &["handshake", &pid],
+            "bytes-per-connection<9",
+            "as soon as it is open",
+        ),
+        (&["hostile", &pid], "bytes-per-connection<9", "attackers"),
     ] {
         let require = format!("--require={requirement}");
-        let output = loadtest(&[scenario, &server.url(), "--duration=1h", &require]);
+        let url = server.url();
+        let output = loadtest(&[args, &[&url, "--duration=1h", &require]].concat());
         let (code, text) = said(&output);
         assert_eq!(code, 2, "{text}");
         assert!(

@@ -148,6 +148,14 @@ fn bad_searches_are_exit_code_2() {
             &["--by=rate", "--limit=p99<1s", "--precision=0"],
             "precision",
         ),
+        (
+            &["--by=rate", "--limit=cpu-per-message<5ms"],
+            "in each try, cpu-per-message<5ms: it needs --server-pid",
+        ),
+        (
+            &["--by=rate", "--limit=p99<1s", "--require=details.foo<1"],
+            "no detail `foo`: there are tries",
+        ),
     ] {
         let (code, _, text) = search(&server.url(), args);
         assert_eq!(code, 2, "{args:?}: {text}");
