@@ -73,20 +73,28 @@ impl Requirement {
             .flatten()
     }
 
+    /// The figure of this cell that it is about, if it is.
+    fn metric(&self, cell: Cell) -> Option<Metric> {
+        if self.cell.is_some_and(|wanted| wanted != cell) {
+            return None;
+        }
+        let metric = self.metric.unwrap_or_else(|| cell.primary());
+        cell.metrics().contains(&metric).then_some(metric)
+    }
+
+    /// Whether it can be told from this cell, in which these servers take part.
+    pub(crate) fn can_be_told(&self, cell: Cell, takes_part: impl Fn(&str) -> bool) -> bool {
+        self.metric(cell).is_some() && self.servers().all(takes_part)
+    }
+
     /// Where it does not hold, and why. What cannot be told does not hold: a ratio that is
     /// refused, or a condition on what was never measured.
     pub(crate) fn failures(&self, comparison: &Comparison) -> Vec<String> {
         let mut judged = 0;
         let mut failures = Vec::new();
         for result in &comparison.cells {
-            if self.cell.is_some_and(|cell| cell != result.cell) {
-                continue;
-            }
-            let metric = self.metric.unwrap_or_else(|| result.cell.primary());
-            if !result.cell.metrics().contains(&metric) {
-                continue;
-            }
-            let Some(value) = self.value(result, metric) else {
+            let metric = self.metric(result.cell);
+            let Some(value) = metric.and_then(|metric| self.value(result, metric)) else {
                 continue;
             };
             judged += 1;

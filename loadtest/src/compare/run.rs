@@ -57,9 +57,9 @@ struct Entrant {
 
 fn compare(flags: &Flags, interrupt: &Interrupt) -> Result<Comparison, String> {
     let contenders = servers::chosen(&flags.server, &flags.add)?;
-    check_requirements(flags, &contenders)?;
-    let cores = cores(flags)?;
     let cells = cells(flags);
+    check_requirements(flags, &contenders, &cells)?;
+    let cores = cores(flags)?;
     // Tools may fetch what they build from, so this comes before the network goes.
     let (mut infos, mut entrants) = build(flags, contenders, interrupt)?;
     let network = isolate::isolate(!flags.no_netns);
@@ -90,12 +90,24 @@ fn compare(flags: &Flags, interrupt: &Interrupt) -> Result<Comparison, String> {
 }
 
 /// A typing error in a condition should not take an hour to be found.
-fn check_requirements(flags: &Flags, contenders: &[Contender]) -> Result<(), String> {
+fn check_requirements(
+    flags: &Flags,
+    contenders: &[Contender],
+    cells: &[Cell],
+) -> Result<(), String> {
     for requirement in &flags.require {
-        for name in requirement.servers() {
-            if contenders.iter().all(|contender| contender.name != name) {
-                return Err(format!("--require {requirement}: {name} takes no part"));
-            }
+        let find = |name: &str| contenders.iter().find(|contender| contender.name == name);
+        if let Some(name) = requirement.servers().find(|name| find(name).is_none()) {
+            return Err(format!("--require {requirement}: {name} takes no part"));
+        }
+        let told = |cell: &Cell| {
+            let takes_part = |name: &str| find(name).is_some_and(|one| one.takes_part(*cell));
+            requirement.can_be_told(*cell, takes_part)
+        };
+        if !cells.iter().any(told) {
+            return Err(format!(
+                "--require {requirement}: no cell of this comparison can tell"
+            ));
         }
     }
     Ok(())
@@ -481,8 +493,32 @@ mod tests {
     fn a_condition_on_a_server_that_takes_no_part_is_refused() {
         let flags = flags(&["--server", "floor", "--require", "bun/floor<2"]);
         let contenders = servers::chosen(&flags.server, &[]).unwrap();
-        let error = check_requirements(&flags, &contenders).unwrap_err();
+        let error = check_requirements(&flags, &contenders, &cells(&flags)).unwrap_err();
         assert!(error.contains("bun takes no part"), "{error}");
+    }
+
+    #[test]
+    fn a_condition_that_no_cell_can_tell_is_refused() {
+        let check = |args: &[&str]| {
+            let flags = flags(args);
+            check_requirements(&flags, &servers::all(&[]), &cells(&flags))
+        };
+        for condition in [
+            "floor@9,9,9<1",
+            "memory:floor<1",
+            // It takes part only where nothing is pinned.
+            "sockeye<1",
+        ] {
+            let error = check(&["--cell", "64,32,1", "--require", condition]).unwrap_err();
+            assert!(error.contains("no cell"), "{error}");
+        }
+        let hub = ["--cell", "broadcast:10,125", "--require", "bun/floor<2"];
+        assert!(check(&hub).is_err());
+        assert_eq!(check(&["--cell", "idle", "--require", "floor<1"]), Ok(()));
+        assert_eq!(check(&["--require", "memory:floor@idle<1"]), Ok(()));
+        // A rate cell brings the one its rate comes from.
+        let brought = ["--cell", "rate:64,32", "--require", "cpu:floor@64,32,1<9"];
+        assert_eq!(check(&brought), Ok(()));
     }
 
     #[test]
