@@ -311,26 +311,45 @@ fn a_server_that_cannot_start_is_an_error_if_it_was_asked_for() {
 }
 
 #[test]
+fn an_added_server_takes_part_beside_those_that_are_named() {
+    let scene = Scene::new();
+    let one = scene.server("one", &report(4.0));
+    let dies = scene.add("dies", "exit 5");
+    let mut command = scene.command(&[one, dies], &["--rounds", "1", "--server", "one"]);
+    let output = command.output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    let stderr = text(&output.stderr);
+    assert!(
+        stderr.contains("error: dies: ended before it was ready"),
+        "{stderr}"
+    );
+}
+
+#[test]
 fn a_server_that_cannot_start_is_left_out_if_it_was_not_asked_for() {
     let scene = Scene::new();
-    let dies = scene.add("dies", "exit 5");
     let good = scene.server("good", &report(4.0));
-    let mut command = scene.command(&[dies, good], &["--rounds", "1", "--no-build"]);
-    // Nothing is built in an empty folder: every server of the list is left out too.
-    let empty = scene.path("empty");
-    fs::create_dir(&empty).unwrap();
+    let mut command = scene.command(&[good], &["--rounds", "1", "--no-build"]);
+    // Nothing is built but one server that does not run.
+    let target = scene.path("target");
+    let built = target.join("peers/release");
+    fs::create_dir_all(&built).unwrap();
+    fs::rename(scene.script("floor", "exit 5"), built.join("floor")).unwrap();
     command
-        .env("CARGO_TARGET_DIR", &empty)
+        .env("CARGO_TARGET_DIR", &target)
         .arg("--workspace")
-        .arg(&empty);
+        .arg(&target);
     let output = command.output().unwrap();
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
     let stdout = text(&output.stdout);
     assert!(
-        stdout.contains("Left out: dies: ended before it was ready, exit status: 5."),
+        stdout.contains("Left out: floor: ended before it was ready, exit status: 5."),
         "{stdout}"
     );
-    assert!(stdout.contains("Left out: floor: not built."), "{stdout}");
+    assert!(
+        stdout.contains("Left out: fastwebsockets: not built."),
+        "{stdout}"
+    );
     let comparison = scene.comparison();
     let left_out = |name: &str| {
         comparison
@@ -341,7 +360,7 @@ fn a_server_that_cannot_start_is_left_out_if_it_was_not_asked_for() {
             .left_out
             .is_some()
     };
-    assert!(left_out("dies") && left_out("sockeye") && !left_out("good"));
+    assert!(left_out("floor") && left_out("sockeye") && !left_out("good"));
 }
 
 #[test]

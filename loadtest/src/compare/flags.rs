@@ -19,12 +19,13 @@ pub struct Flags {
     #[arg(long, value_name = "CELL")]
     pub cell: Vec<Cell>,
 
-    /// Only this server; repeatable. One that cannot be built or started is then an error
+    /// Only this server, and those of --add; repeatable. One that cannot be built or started is then
+    /// an error
     #[arg(long, value_name = "NAME")]
     pub server: Vec<String>,
 
     /// One more server; repeatable. Its command prints `listening on ws://HOST:PORT` when ready
-    /// and ends on SIGTERM; PATH is appended to the URL
+    /// and ends on SIGTERM; PATH is appended to the URL. One that cannot be started is an error
     #[arg(long, value_name = "NAME[/PATH]=COMMAND")]
     pub add: Vec<Extra>,
 
@@ -98,6 +99,11 @@ pub struct Flags {
 }
 
 impl Flags {
+    /// Whether this server was asked for by its name.
+    pub(crate) fn asks_for(&self, name: &str) -> bool {
+        self.server.iter().any(|one| one == name) || self.add.iter().any(|extra| extra.is(name))
+    }
+
     /// Samples of each server in each cell.
     pub(crate) fn rounds(&self) -> u32 {
         self.rounds.unwrap_or(if self.quick { 5 } else { 9 })

@@ -183,7 +183,7 @@ fn build(
 }
 
 fn leave_out(flags: &Flags, info: &mut ServerInfo, why: String) -> Result<(), String> {
-    if flags.server.contains(&info.name) {
+    if flags.asks_for(&info.name) {
         return Err(format!("{}: {why}", info.name));
     }
     eprintln!("{} is left out: {why}", info.name);

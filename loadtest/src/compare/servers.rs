@@ -64,6 +64,13 @@ pub struct Extra {
     command: Vec<String>,
 }
 
+impl Extra {
+    /// Whether this is its name.
+    pub(crate) fn is(&self, name: &str) -> bool {
+        self.name == name
+    }
+}
+
 impl FromStr for Extra {
     type Err = String;
 
@@ -188,7 +195,7 @@ fn contender(
     }
 }
 
-/// Those with these names, all of them if there are none; two of the same name are an error.
+/// Those with these names and the added ones, all of them if there are no names; two of the same name are an error.
 pub(crate) fn chosen(names: &[String], extras: &[Extra]) -> Result<Vec<Contender>, String> {
     let all = all(extras);
     for (i, one) in all.iter().enumerate() {
@@ -206,7 +213,9 @@ pub(crate) fn chosen(names: &[String], extras: &[Extra]) -> Result<Vec<Contender
             known.join(", ")
         ));
     }
-    let wanted = |one: &Contender| names.is_empty() || names.contains(&one.name);
+    let added = |name: &str| extras.iter().any(|extra| extra.is(name));
+    let wanted =
+        |one: &Contender| names.is_empty() || names.contains(&one.name) || added(&one.name);
     Ok(all.into_iter().filter(wanted).collect())
 }
 
@@ -364,6 +373,9 @@ mod tests {
                     .to_vec()
             )
         );
+        let names = |chosen: Vec<Contender>| chosen.into_iter().map(|one| one.name);
+        let beside = chosen(&["floor".to_owned()], std::slice::from_ref(&extra)).unwrap();
+        assert_eq!(names(beside).collect::<Vec<_>>(), ["floor", "old"]);
         let floor: Extra = "floor=other".parse().unwrap();
         assert_eq!(
             chosen(&[], &[floor]).unwrap_err(),
