@@ -12,6 +12,7 @@ use super::run_and;
 use super::values::{period, rate, rate_or_none};
 use crate::report::Report;
 use crate::report::figures::Workload;
+use crate::report::quantity::whole;
 use crate::scenario::Broadcast;
 use crate::scenario::broadcast::{EchoesSender, Hub, Settings, complete};
 
@@ -32,10 +33,10 @@ pub(super) struct BroadcastFlags {
     #[command(flatten)]
     content: Content,
     /// Connections that only receive
-    #[arg(short, long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    #[arg(short, long, value_name = "N", default_value_t = 1000, value_parser = whole(1..=1_000_000))]
     subscribers: u32,
     /// Connections that publish, and receive what the others publish
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = whole(1..=10_000))]
     publishers: u32,
     /// Open at most so many connections per second
     #[arg(long, value_name = "RATE", value_parser = rate)]

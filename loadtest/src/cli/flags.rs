@@ -15,6 +15,7 @@ use crate::net::{Sources, Target};
 use crate::payload::Pattern;
 use crate::report::Report;
 use crate::report::figures::Workload;
+use crate::report::quantity::whole;
 use crate::scenario::broadcast::{SHORTEST_BINARY, SHORTEST_TEXT};
 use crate::scenario::{Churn, Echo, Handshake, Idle, Rate};
 
@@ -95,7 +96,7 @@ pub(super) struct EchoFlags {
     #[command(flatten)]
     content: Content,
     /// Connections
-    #[arg(short, long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(short, long, value_name = "N", default_value_t = 64, value_parser = whole(1..=u32::MAX))]
     connections: u32,
     /// Open at most so many connections per second
     #[arg(long, value_name = "RATE", value_parser = rate)]
@@ -117,7 +118,7 @@ pub(super) struct RateFlags {
     #[command(flatten)]
     content: Content,
     /// Connections
-    #[arg(short, long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(short, long, value_name = "N", default_value_t = 64, value_parser = whole(1..=u32::MAX))]
     connections: u32,
     /// Open at most so many connections per second
     #[arg(long, value_name = "RATE", value_parser = rate)]
@@ -134,7 +135,7 @@ pub(super) struct IdleFlags {
     #[command(flatten)]
     content: Content,
     /// Connections
-    #[arg(short, long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(short, long, value_name = "N", default_value_t = 1000, value_parser = whole(1..=u32::MAX))]
     connections: u32,
     /// Open at most so many connections per second
     #[arg(long, value_name = "RATE", value_parser = rate)]
@@ -158,7 +159,7 @@ pub(super) struct HandshakeFlags {
     #[command(flatten)]
     times: Times,
     /// Connections being opened at the same time
-    #[arg(short, long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(short, long, value_name = "N", default_value_t = 64, value_parser = whole(1..=u32::MAX))]
     connections: u32,
 }
 
@@ -171,7 +172,7 @@ pub(super) struct ChurnFlags {
     #[command(flatten)]
     content: Content,
     /// Connections at the same time
-    #[arg(short, long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(short, long, value_name = "N", default_value_t = 64, value_parser = whole(1..=u32::MAX))]
     connections: u32,
     /// Open at most so many connections per second
     #[arg(long, value_name = "RATE", value_parser = rate)]

@@ -11,6 +11,7 @@ use super::values::{duration, period, rate, rate_or_none, size};
 use crate::engine::{Plan, Scenario};
 use crate::report::Report;
 use crate::report::figures::Workload;
+use crate::report::quantity::whole;
 use crate::run::Title;
 use crate::run::hostile::{self, Assault, STEP};
 use crate::scenario::hostile::{Attack, Orders};
@@ -32,7 +33,7 @@ pub(super) struct HostileFlags {
     #[arg(long, value_name = "NAME", default_value = "all", value_parser = attacks)]
     attack: Attacks,
     /// Attackers at the same time; each attack has an equal part
-    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = whole(1..=100_000))]
     attackers: u32,
     /// What each attacker does per second: bursts of about 4 KiB of a flood, or new connections
     #[arg(long, value_name = "RATE", default_value = "20", value_parser = rate)]
@@ -52,7 +53,7 @@ pub(super) struct HostileFlags {
     #[arg(long, value_name = "NUMBER", default_value_t = 1)]
     seed: u64,
     /// Well-behaved connections, whose echoes are checked
-    #[arg(short, long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    #[arg(short, long, value_name = "N", default_value_t = 16, value_parser = whole(1..=100_000))]
     connections: u32,
     /// Messages per second of all well-behaved connections, on a schedule [default: one message in
     /// flight on each]

@@ -11,6 +11,7 @@ use super::values::{duration, fraction, period, rate};
 use crate::engine::Scenario;
 use crate::report::figures::Workload;
 use crate::report::format::{micros, percent, rate as per_second, trim_zeros};
+use crate::report::quantity::whole;
 use crate::report::require::{self, Requirement};
 use crate::report::{Fault, Report, Table};
 use crate::run::search::{Answer, Bounds, Try, Verdict, details, search};
@@ -60,7 +61,7 @@ pub(super) struct SearchFlags {
     #[arg(long, value_name = "DURATION", default_value = "15m", value_parser = period)]
     max_time: Duration,
     /// Connections in a search by rate
-    #[arg(short, long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    #[arg(short, long, value_name = "N", default_value_t = 64, value_parser = whole(1..=100_000))]
     connections: u32,
     /// Messages per second of each connection in a search by connections, on a schedule
     #[arg(long, value_name = "MESSAGES", default_value = "1", value_parser = rate)]

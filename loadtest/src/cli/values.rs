@@ -3,6 +3,8 @@
 use std::str::FromStr;
 use std::time::Duration;
 
+use crate::report::quantity::Kind;
+
 /// The largest payload: the table that messages are cut from is as large.
 const MOST_PAYLOAD: usize = 64 << 20;
 /// Cores that an affinity mask has room for.
@@ -99,9 +101,9 @@ pub(super) fn part(text: &str) -> Result<f64, String> {
 
 /// So many per second, more than none.
 pub(super) fn rate(text: &str) -> Result<f64, String> {
-    match text.parse::<f64>() {
+    match Kind::Rate.parse(text.trim()) {
         Ok(rate) if (0.001..=1e9).contains(&rate) => Ok(rate),
-        _ => Err("expected a number per second from 0.001 to 1e9".into()),
+        _ => Err("expected a number per second from 0.001 to 1e9, such as 500 or 2k".into()),
     }
 }
 
@@ -151,6 +153,8 @@ mod tests {
         assert_eq!(fraction("0.5"), Ok(0.5));
         assert!(fraction("1.1").is_err() && fraction("NaN").is_err());
         assert_eq!(rate("2.5"), Ok(2.5));
+        assert_eq!((rate("100k"), rate("1.5M/s")), (Ok(1e5), Ok(1.5e6)));
+        assert_eq!(rate("1e9"), Ok(1e9));
         assert!(rate("0").is_err() && rate("-1").is_err() && rate("inf").is_err());
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::cell::Cell;
 use super::require::Requirement;
 use super::servers::Extra;
+use crate::report::quantity::whole;
 
 /// Several servers in one run: started in turn over many rounds, with medians and ratios.
 ///
@@ -46,8 +47,8 @@ pub struct Flags {
     pub quick: bool,
 
     /// Messages per second in rate cells, instead of half of what the slowest main server does
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=100_000_000))]
-    pub rate: Option<u64>,
+    #[arg(long, value_name = "N", value_parser = whole(1..=100_000_000))]
+    pub rate: Option<u32>,
 
     /// The longest a sample may take from starting the server on [default: 30s and three times
     /// what it measures]

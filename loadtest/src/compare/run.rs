@@ -279,6 +279,7 @@ impl Rounds<'_> {
             results[i].rate = self
                 .flags
                 .rate
+                .map(u64::from)
                 .or_else(|| self.half_of_saturation(&results, cells[i]));
         }
         self.rounds(&mut results, closed..cells.len(), &progress)?;
@@ -467,7 +468,7 @@ mod tests {
 
     #[test]
     fn a_given_rate_needs_no_other_cell() {
-        let cells = cells(&flags(&["--cell", "rate:64,32", "--rate", "1000"]));
+        let cells = cells(&flags(&["--cell", "rate:64,32", "--rate", "1k"]));
         assert_eq!(names(&cells), ["rate:64,32"]);
     }
 
@@ -526,6 +527,7 @@ mod tests {
         for args in [
             ["--cell", "64"],
             ["--rounds", "0"],
+            ["--rate", "0.5k/s"],
             ["--require", "x"],
             ["--add", "y"],
         ] {

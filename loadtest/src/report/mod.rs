@@ -10,6 +10,7 @@ pub mod output;
 pub mod plot;
 pub mod progress;
 pub mod quantiles;
+pub mod quantity;
 pub mod require;
 pub mod summary;
 

@@ -4,7 +4,8 @@ use std::fmt;
 use std::str::FromStr;
 
 use super::figures::Workload;
-use super::{Quantiles, Report, format};
+use super::quantity::{BadQuantity, Kind};
+use super::{Quantiles, Report};
 
 /// A threshold that a run must keep: `METRIC OP VALUE`, with `<`, `<=`, `>` or `>=`.
 ///
@@ -35,12 +36,8 @@ pub enum ParseError {
     NoComparison(String),
     /// No such metric.
     UnknownMetric(String),
-    /// The limit is no number.
-    BadNumber(String),
-    /// The limit's unit is missing or of another kind; with the units that fit.
-    BadUnit(String, &'static str),
-    /// The limit needs a unit and has none; with the units that fit.
-    NoUnit(String, &'static str),
+    /// The limit is no number with a unit that fits.
+    BadLimit(BadQuantity),
 }
 
 impl fmt::Display for ParseError {
@@ -58,13 +55,7 @@ impl fmt::Display for ParseError {
                  corrected.p99, handshake.p99), rate, cpu-per-message, bytes-per-connection, memory, opened, failed, \
                  lost, messages-lost and details.NAME"
             ),
-            Self::BadNumber(value) => {
-                write!(out, "`{value}` does not begin with a number from 0 up")
-            }
-            Self::NoUnit(value, units) => {
-                write!(out, "`{value}` has no unit: {units}, such as {value}ms")
-            }
-            Self::BadUnit(value, units) => write!(out, "`{value}` needs another unit: {units}"),
+            Self::BadLimit(error) => error.fmt(out),
         }
     }
 }
@@ -152,7 +143,8 @@ impl FromStr for Requirement {
         .find_map(|(sign, comparison)| Some((comparison, rest.strip_prefix(sign)?)))
         .ok_or_else(|| ParseError::NoComparison(text.into()))?;
         let metric: Metric = metric.trim().parse()?;
-        let limit = metric.kind().parse(value.trim())?;
+        let limit = metric.kind().parse(value.trim());
+        let limit = limit.map_err(ParseError::BadLimit)?;
         Ok(Self {
             metric,
             comparison,
@@ -321,84 +313,6 @@ impl Source {
             Self::Raw => latency.map(|l| &l.raw),
             Self::Corrected => latency?.corrected.as_ref(),
             Self::Handshake => report.handshake.as_ref(),
-        }
-    }
-}
-
-/// What a limit is made of. Times are kept in microseconds, as the report has them.
-#[derive(Clone, Copy, Debug)]
-enum Kind {
-    Time,
-    Rate,
-    Bytes,
-    Number,
-}
-
-impl Kind {
-    fn parse(self, value: &str) -> Result<f64, ParseError> {
-        let end = value
-            .find(|c: char| !c.is_ascii_digit() && c != '.' && c != '_')
-            .unwrap_or(value.len());
-        let (number, unit) = value.split_at(end);
-        let number: f64 = number
-            .replace('_', "")
-            .parse()
-            .map_err(|_| ParseError::BadNumber(value.into()))?;
-        let unit = unit.trim();
-        let factor = self
-            .units()
-            .iter()
-            .find(|(name, _)| *name == unit)
-            .map(|(_, factor)| factor);
-        match factor {
-            Some(factor) => Ok(number * factor),
-            None if unit.is_empty() => Err(ParseError::NoUnit(value.into(), self.hint())),
-            None => Err(ParseError::BadUnit(value.into(), self.hint())),
-        }
-    }
-
-    fn units(self) -> &'static [(&'static str, f64)] {
-        match self {
-            Self::Time => &[
-                ("ns", 1e-3),
-                ("us", 1.0),
-                ("µs", 1.0),
-                ("ms", 1e3),
-                ("s", 1e6),
-            ],
-            Self::Bytes => &[
-                ("", 1.0),
-                ("B", 1.0),
-                ("KiB", 1024.0),
-                ("MiB", 1_048_576.0),
-                ("GiB", 1_073_741_824.0),
-            ],
-            Self::Rate => &[
-                ("", 1.0),
-                ("/s", 1.0),
-                ("k", 1e3),
-                ("k/s", 1e3),
-                ("M", 1e6),
-                ("M/s", 1e6),
-            ],
-            Self::Number => &[("", 1.0), ("k", 1e3), ("M", 1e6)],
-        }
-    }
-
-    fn hint(self) -> &'static str {
-        match self {
-            Self::Time => "ns, us, ms or s",
-            Self::Bytes => "none for bytes, KiB, MiB or GiB",
-            Self::Rate | Self::Number => "none, k or M",
-        }
-    }
-
-    fn display(self, value: f64) -> String {
-        match self {
-            Self::Time => format::micros(value),
-            Self::Rate => format::rate(value),
-            Self::Bytes => format::bytes(value),
-            Self::Number => format::plain(value),
         }
     }
 }
