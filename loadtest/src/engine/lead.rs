@@ -161,7 +161,7 @@ pub fn run<S: Scenario>(
             let faults = stats.faults.report();
             let why = faults.first().map(|fault| fault.what.clone());
             let why = why.unwrap_or_else(|| "no connection was opened before the end".into());
-            return Err(Unable::Unreachable(why));
+            return Err(Unable::Unreachable(format!("{}: {why}", plan.address)));
         }
         if let Some(why) = shared.useless() {
             let faults = stats.faults.report();

@@ -24,7 +24,7 @@ impl FromStr for Target {
 
     fn from_str(url: &str) -> Result<Self, String> {
         let Some((scheme, rest)) = url.split_once("://") else {
-            return Err("expected ws://HOST:PORT/PATH".into());
+            return Err("expected ws://HOST[:PORT][/PATH]".into());
         };
         match scheme.to_ascii_lowercase().as_str() {
             "ws" => {}
@@ -129,15 +129,21 @@ impl Target {
         if let [address] = addresses[..] {
             return Ok(address);
         }
-        let mut why = format!("{name} has no address");
-        for address in addresses {
-            match TcpStream::connect_timeout(&address, PROBE) {
-                Ok(_) => return Ok(address),
-                Err(error) => why = format!("{address}: {error}"),
-            }
-        }
-        Err(Unreachable(why))
+        first_that_accepts(&addresses)
+            .map_err(|why| Unreachable(why.unwrap_or(format!("{name} has no address"))))
     }
+}
+
+/// The first of several addresses that accepts a connection; if none does, what each says.
+fn first_that_accepts(addresses: &[SocketAddr]) -> Result<SocketAddr, Option<String>> {
+    let mut errors = Vec::new();
+    for address in addresses {
+        match TcpStream::connect_timeout(address, PROBE) {
+            Ok(_) => return Ok(*address),
+            Err(error) => errors.push(format!("{address}: {error}")),
+        }
+    }
+    Err((!errors.is_empty()).then(|| errors.join("; ")))
 }
 
 /// The addresses that connections come from.
@@ -220,6 +226,25 @@ mod tests {
         assert_eq!(target.resolve().unwrap(), "[::1]:9".parse().unwrap());
         let target: Target = "ws://127.0.0.1:9/".parse().unwrap();
         assert_eq!(target.resolve().unwrap(), "127.0.0.1:9".parse().unwrap());
+    }
+
+    #[test]
+    fn each_address_that_refuses_is_named() {
+        let port = || {
+            let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+            listener.local_addr().unwrap()
+        };
+        let closed = [port(), port()];
+        let why = first_that_accepts(&closed).unwrap_err().unwrap();
+        assert!(
+            closed
+                .iter()
+                .all(|address| why.contains(&address.to_string())),
+            "{why}"
+        );
+        let open = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let open = open.local_addr().unwrap();
+        assert_eq!(first_that_accepts(&[closed[0], open]), Ok(open));
     }
 
     #[test]
