@@ -44,9 +44,9 @@ pub(super) struct BroadcastFlags {
     /// Messages per second of all publishers, on a schedule; 0 as fast as everyone gets them
     #[arg(long, value_name = "MESSAGES", default_value = "0", value_parser = rate_or_none)]
     rate: f64,
-    /// With --rate 0, messages of each publisher that not everyone has got yet
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1024))]
-    in_flight: u32,
+    /// Without --rate, messages of each publisher that not everyone has got yet [default: 1]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    in_flight: Option<u32>,
     /// Whether publishers get their own messages, too: yes, no, or auto to find out
     #[arg(long, value_name = "WHETHER", default_value = "auto")]
     echoes_sender: EchoesSender,
@@ -63,6 +63,9 @@ impl BroadcastFlags {
         stop: &AtomicBool,
     ) -> Result<Report, String> {
         self.content.tell_origin()?;
+        if self.rate > 0.0 && self.in_flight.is_some() {
+            return Err("--in-flight is for broadcasts without --rate".into());
+        }
         let connections = self.subscribers + self.publishers;
         if u64::from(connections) * u64::from(self.publishers) > MOST_PAIRS {
             return Err(format!(
@@ -77,7 +80,7 @@ impl BroadcastFlags {
         let how = Settings {
             publishers: self.publishers,
             rate: (self.rate > 0.0).then_some(self.rate),
-            in_flight: self.in_flight,
+            in_flight: self.in_flight.unwrap_or(1),
             echoes_sender: self.echoes_sender,
             join_timeout: self.join_timeout,
         };

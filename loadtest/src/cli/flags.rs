@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::output::OutputFlags;
+use super::output::{OutputFlags, Session};
 use super::run;
 use super::values::{Cores, bytes, duration, part, period, rate};
 use crate::engine::Plan;
@@ -16,6 +16,7 @@ use crate::payload::Pattern;
 use crate::report::Report;
 use crate::report::figures::Workload;
 use crate::report::quantity::whole;
+use crate::run::Found;
 use crate::scenario::broadcast::{SHORTEST_BINARY, SHORTEST_TEXT};
 use crate::scenario::{Churn, Echo, Handshake, Idle, Rate};
 
@@ -25,9 +26,9 @@ const GRACE: Duration = Duration::from_secs(2);
 /// What every scenario takes.
 #[derive(Clone, Debug, Args)]
 pub(super) struct Common {
-    /// The server, as ws://HOST:PORT/PATH
+    /// The server, as ws://HOST[:PORT][/PATH]; without a port it is 80
     pub(super) url: Target,
-    /// Load threads, each an event loop of its own
+    /// Load threads, each an event loop of its own; no more than connections
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1024))]
     threads: u32,
     /// Pin load threads to these cores, such as 1 or 0-1,3
@@ -39,7 +40,7 @@ pub(super) struct Common {
     )]
     pin: Cores,
     /// Connect from 127.0.0.1 to 127.0.0.N (loopback only): 28,000 connections each
-    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=254))]
     source_ips: u8,
     /// Attempts to connect at the same time [default: 128, for handshake and churn all]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
@@ -296,6 +297,18 @@ impl Common {
             steps: Vec::new(),
             pattern: Arc::new(Pattern::new(0, true)),
         })
+    }
+
+    /// Completes the report with what was watched, and notes what was not as the flags say.
+    pub(super) fn complete(&self, found: &mut Found, session: Session) {
+        self.output.complete(found, session);
+        let threads = found.report.client.threads;
+        if threads < self.threads {
+            found.report.notes.push(format!(
+                "{threads} load threads instead of {}: each needs a connection",
+                self.threads
+            ));
+        }
     }
 }
 

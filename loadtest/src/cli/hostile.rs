@@ -146,7 +146,7 @@ impl HostileFlags {
         let mut session = self.common.output.session(&workload, total)?;
         let mut found = hostile::hostile(&title, plan, &assault, make, &mut session, stop)
             .map_err(|error| format!("{}: {error}", self.common.url))?;
-        self.common.output.complete(&mut found, session);
+        self.common.complete(&mut found, session);
         note_memory(&mut found.report);
         if let Some(server) = &mut found.report.server {
             // It is not the well-behaved connections that have it.

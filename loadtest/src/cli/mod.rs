@@ -168,7 +168,7 @@ fn run_and<S: Scenario>(
     let mut found = run::run(&title, plan, make, &mut session, stop)
         .map_err(|error| format!("{}: {error}", common.url))?;
     complete(&mut found.report);
-    common.output.complete(&mut found, session);
+    common.complete(&mut found, session);
     common.output.write(&workload, &mut found)?;
     Ok(found.report)
 }

@@ -24,6 +24,10 @@ const SHORT: (f64, f64) = (0.02, 2.0);
 const ON_THEIR_WAY: f64 = 0.1;
 /// Characters of a reason in the table of tries.
 const WIDEST: usize = 70;
+/// Connections of a search by rate.
+const CONNECTIONS: u32 = 64;
+/// Messages per second of each connection in a search by connections.
+const PER_CONNECTION: f64 = 1.0;
 /// Between two tries, for the server to be done with the last one.
 const PAUSE: Duration = Duration::from_millis(300);
 
@@ -60,12 +64,12 @@ pub(super) struct SearchFlags {
     /// No try begins after this
     #[arg(long, value_name = "DURATION", default_value = "15m", value_parser = period)]
     max_time: Duration,
-    /// Connections in a search by rate
-    #[arg(short, long, value_name = "N", default_value_t = 64, value_parser = whole(1..=100_000))]
-    connections: u32,
-    /// Messages per second of each connection in a search by connections, on a schedule
-    #[arg(long, value_name = "MESSAGES", default_value = "1", value_parser = rate)]
-    per_connection: f64,
+    /// Connections in a search by rate [default: 64]
+    #[arg(short, long, value_name = "N", value_parser = whole(1..=100_000))]
+    connections: Option<u32>,
+    /// Messages per second of each connection in a search by connections, on a schedule [default: 1]
+    #[arg(long, value_name = "MESSAGES", value_parser = rate)]
+    per_connection: Option<f64>,
     /// In a search by connections, keep so many messages in flight on each instead
     #[arg(long, value_name = "N", conflicts_with = "per_connection", value_parser = clap::value_parser!(u32).range(1..=65536))]
     in_flight: Option<u32>,
@@ -102,6 +106,7 @@ impl SearchFlags {
         settings: BTreeMap<String, String>,
         stop: &AtomicBool,
     ) -> Result<Report, String> {
+        self.has_only_its_flags()?;
         let bounds = self.bounds()?;
         let workload = self.workload();
         let each = self.common.output.can_have(&self.each(), &self.limit);
@@ -137,6 +142,24 @@ impl SearchFlags {
         }
         self.common.output.write(&workload, &mut found)?;
         Ok(found.report)
+    }
+
+    /// Refuses flags of the other kind of search.
+    fn has_only_its_flags(&self) -> Result<(), String> {
+        let (flags, by) = match self.by {
+            By::Connections => (&[("--connections", self.connections.is_some())][..], "rate"),
+            By::Rate => (
+                &[
+                    ("--per-connection", self.per_connection.is_some()),
+                    ("--in-flight", self.in_flight.is_some()),
+                ][..],
+                "connections",
+            ),
+        };
+        match flags.iter().find(|(_, given)| *given) {
+            Some((flag, _)) => Err(format!("{flag} is for a search --by {by}")),
+            None => Ok(()),
+        }
     }
 
     fn is_scheduled(&self) -> bool {
@@ -225,7 +248,7 @@ impl SearchFlags {
     ) -> Result<(Found, Option<String>), Failure> {
         let connections = match self.by {
             By::Connections => value as u32,
-            By::Rate => self.connections,
+            By::Rate => self.connections.unwrap_or(CONNECTIONS),
         };
         match (self.by, self.in_flight) {
             (By::Connections, Some(in_flight)) => {
@@ -246,7 +269,7 @@ impl SearchFlags {
     /// Messages per second of a try on a schedule.
     fn wanted(&self, value: f64) -> f64 {
         match self.by {
-            By::Connections => value * self.per_connection,
+            By::Connections => value * self.per_connection.unwrap_or(PER_CONNECTION),
             By::Rate => value,
         }
     }
@@ -277,7 +300,7 @@ impl SearchFlags {
             Error::Unable(why) => Failure::End(format!("{}: {why}", self.common.url)),
         })?;
         let ended = session.ended();
-        output.complete(&mut found, session);
+        self.common.complete(&mut found, session);
         Ok((found, ended))
     }
 

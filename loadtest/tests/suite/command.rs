@@ -124,11 +124,13 @@ fn what_cannot_run_is_exit_code_2() {
         .unwrap()
         .local_addr()
         .unwrap();
+    let named = format!("{closed}: a connection could not be opened: Connection refused");
     let closed = format!("ws://{closed}/");
     for (args, why) in [
         (&["echo", &refuses.url()][..], "403 Forbidden"),
         (&["handshake", &refuses.url()], "403 Forbidden"),
         (&["echo", &closed], "Connection refused"),
+        (&["echo", &closed], &named),
         (&["echo", "wss://127.0.0.1/"], "TLS"),
         (&["echo", &closed, "-c", "100000000"], "descriptors"),
         (&["echo", &closed, "--payload", "1TB"], "KiB"),
@@ -145,10 +147,30 @@ fn what_cannot_run_is_exit_code_2() {
         (&["echo", &closed, "--duration", "0"], "more than 0"),
         (&["echo", &closed, "--active", "0"], "more than 0"),
         (&["echo", &closed, "-c9", "--active", "0.1"], "is none"),
+        (&["echo", &closed, "--source-ips=0"], "1..=254"),
+        (&["echo", &closed, "--source-ips=255"], "1..=254"),
+        (
+            &["broadcast", &closed, "--rate=9", "--in-flight=4"],
+            "--in-flight is for broadcasts without --rate",
+        ),
     ] {
         let (code, said) = said(&loadtest(args));
         assert_eq!(code, 2, "{args:?}: {said}");
         assert!(said.contains(why), "{args:?}: {said}");
+    }
+}
+
+#[test]
+fn threads_without_a_connection_are_not_started_and_that_is_said() {
+    let server = Server::start(server::echo);
+    let times = ["--duration=100ms", "--warmup=0"];
+    for (threads, said_so) in [("--threads=9", true), ("--threads=2", false)] {
+        let url = server.url();
+        let args = [&["echo", &url, "-c2", threads][..], &times].concat();
+        let (code, text) = said(&loadtest(&args));
+        assert_eq!(code, 0, "{text}");
+        let note = "NOTE: 2 load threads instead of 9: each needs a connection";
+        assert_eq!(text.contains(note), said_so, "{text}");
     }
 }
 

@@ -149,6 +149,18 @@ fn bad_searches_are_exit_code_2() {
             "precision",
         ),
         (
+            &["--by=rate", "--limit=p99<1s", "--per-connection=5"],
+            "--per-connection is for a search --by connections",
+        ),
+        (
+            &["--by=rate", "--limit=p99<1s", "--in-flight=5"],
+            "--in-flight is for a search --by connections",
+        ),
+        (
+            &["--by=connections", "--limit=p99<1s", "-c=5"],
+            "--connections is for a search --by rate",
+        ),
+        (
             &["--by=rate", "--limit=cpu-per-message<5ms"],
             "in each try, cpu-per-message<5ms: it needs --server-pid",
         ),
