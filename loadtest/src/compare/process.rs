@@ -85,7 +85,7 @@ impl Process {
         Pid::from_child(&self.child)
     }
 
-    /// The last line of its standard error that says `error`, else the last one.
+    /// The last line of its standard error that begins with an error, else the last one.
     fn last_words(&self) -> Option<String> {
         let errors = self.errors.lock().unwrap_or_else(PoisonError::into_inner);
         let text = String::from_utf8_lossy(&errors);
@@ -95,7 +95,7 @@ impl Process {
             .map(str::trim)
             .filter(|line| !line.is_empty());
         let last = lines.clone().next();
-        let line = lines.find(|line| line.starts_with("error")).or(last)?;
+        let line = lines.find(|line| begins_with_error(line)).or(last)?;
         Some(line.chars().take(200).collect())
     }
 
@@ -143,6 +143,12 @@ impl Process {
             None => status,
         }
     }
+}
+
+/// `error: no such flag`, `error[E0425]: ...`, `Error: Cannot find module`, `TypeError: ...`
+fn begins_with_error(line: &str) -> bool {
+    let word = line.split([' ', ':', '[']).next().unwrap_or_default();
+    word.to_ascii_lowercase().ends_with("error")
 }
 
 impl Drop for Process {
@@ -386,6 +392,14 @@ mod tests {
         let error = start(script, soon()).unwrap_err();
         assert!(
             error.ends_with("exit status: 2: error: no such flag"),
+            "{error}"
+        );
+        // As Node says it.
+        let script = "echo '  throw err;' >&2; echo \"Error: Cannot find module 'ws'\" >&2; \
+                      echo Require stack: >&2; echo >&2; echo Node.js v20.20.2 >&2; exit 1";
+        let error = start(script, soon()).unwrap_err();
+        assert!(
+            error.ends_with("exit status: 1: Error: Cannot find module 'ws'"),
             "{error}"
         );
     }
