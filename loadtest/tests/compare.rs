@@ -361,6 +361,8 @@ fn a_server_that_cannot_start_is_left_out_if_it_was_not_asked_for() {
             .is_some()
     };
     assert!(left_out("floor") && left_out("sockeye") && !left_out("good"));
+    let stderr = text(&output.stderr);
+    assert!(!stderr.contains("building"), "{stderr}");
 }
 
 #[test]

@@ -82,6 +82,9 @@ impl<'a> Builder<'a> {
     pub(crate) fn build(&mut self, contender: &Contender) -> Result<Launch, String> {
         let recipe = &contender.recipe;
         if self.build && !self.done.contains_key(recipe) {
+            if !matches!(recipe, Recipe::Given(_)) {
+                eprintln!("building {}", contender.name);
+            }
             let result = self.make(recipe);
             self.done.insert(recipe.clone(), result);
         }

@@ -161,7 +161,6 @@ fn build(
     let mut builder = Builder::new(&flags.workspace, !flags.no_build, interrupt);
     let (mut infos, mut entrants) = (Vec::new(), Vec::new());
     for contender in contenders {
-        eprintln!("building {}", contender.name);
         let built = builder.build(&contender);
         if interrupt.is_set() {
             return Err("interrupted".to_owned());
