@@ -165,6 +165,15 @@ fn servers_are_started_anew_for_each_sample_and_compared_round_by_round() {
         assert!(page.contains("6.00 (6.00-6.00)"), "{page}");
     }
 
+    // Where there is no terminal, each round of a cell has a line.
+    let stderr = text(&output.stderr);
+    let lines: Vec<_> = stderr
+        .lines()
+        .filter(|line| line.starts_with("round "))
+        .collect();
+    assert_eq!(lines.len(), 6, "{stderr}");
+    assert_eq!(lines[5], "round 6 of 6, 64,32,1");
+
     // Each sample has a process of its own; the first two starts are the check that they start.
     let starts = scene.lines("starts");
     assert_eq!(starts.len(), 2 + 12);
@@ -405,4 +414,42 @@ fn a_signal_ends_what_was_started() {
     rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(130));
     assert_eq!(scene.left_behind(), [""; 0]);
+    assert!(
+        !scene.path("out.json").exists(),
+        "there was nothing to write"
+    );
+}
+
+#[test]
+fn what_was_measured_before_a_signal_is_written() {
+    let scene = Scene::new();
+    let server = scene.server("one", &report(4.0));
+    // The second sample takes long enough for the signal to come in it.
+    scene.script(
+        "client",
+        &format!("[ -e calls ] && {{ echo x >> calls; exec sleep 60; }}\n{CLIENT}"),
+    );
+    let more = ["--server", "one", "--cell", "idle", "--require", "one<1"];
+    let child = scene
+        .command(&[server], &more)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while scene.lines("calls").len() < 2 {
+        assert!(Instant::now() < deadline, "the second sample never began");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let pid = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(130));
+    assert_eq!(scene.left_behind(), [""; 0]);
+    let comparison = scene.comparison();
+    assert!(comparison.interrupted);
+    assert_eq!(comparison.cells.len(), 1, "the other has no sample");
+    let one = comparison.cells[0].server("one").unwrap();
+    assert_eq!(one.values(Metric::Cpu), [(0, 4.0)]);
+    assert!(text(&output.stdout).contains("Interrupted: not all samples"));
 }

@@ -78,7 +78,7 @@ pub struct Flags {
     #[arg(long, value_name = "CONDITION")]
     pub require: Vec<Requirement>,
 
-    /// Write every sample, as JSON; - is standard output
+    /// Write every sample, as JSON, also those of a comparison that a signal ended; - is standard output
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
 

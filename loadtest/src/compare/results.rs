@@ -23,6 +23,9 @@ pub struct Comparison {
     pub servers: Vec<ServerInfo>,
     /// What was measured, in the order of the tables.
     pub cells: Vec<CellResult>,
+    /// Whether a signal ended it: samples are missing, and cells may be.
+    #[serde(default)]
+    pub interrupted: bool,
 }
 
 /// One of the servers.

@@ -24,7 +24,7 @@ use super::table::{self, Style};
 /// Compares the servers, prints the tables and writes the files that the flags ask for.
 ///
 /// The exit code is 0, 1 if a requirement does not hold or a sample failed, 2 if the comparison
-/// could not be done, 130 if a signal ended it.
+/// could not be done, 130 if a signal ended it; what it had measured by then is still written.
 pub fn run(flags: &Flags) -> ExitCode {
     let interrupt = match Interrupt::watch() {
         Ok(interrupt) => interrupt,
@@ -32,16 +32,21 @@ pub fn run(flags: &Flags) -> ExitCode {
     };
     let comparison = match compare(flags, &interrupt) {
         Ok(comparison) => comparison,
-        Err(_) if interrupt.is_set() => {
-            eprintln!("interrupted");
-            return ExitCode::from(130);
-        }
+        Err(_) if interrupt.is_set() => return interrupted(),
         Err(error) => return cannot(&error),
     };
     if let Err(error) = write(flags, &comparison) {
         return cannot(&error);
     }
+    if comparison.interrupted {
+        return interrupted();
+    }
     judge(flags, &comparison)
+}
+
+fn interrupted() -> ExitCode {
+    eprintln!("interrupted");
+    ExitCode::from(130)
 }
 
 fn cannot(error: &str) -> ExitCode {
@@ -79,13 +84,17 @@ fn compare(flags: &Flags, interrupt: &Interrupt) -> Result<Comparison, String> {
         sampler: &sampler,
         entrants: &entrants,
     };
-    let cells = rounds.all(&cells)?;
+    let (cells, complete) = rounds.all(&cells);
+    if cells.is_empty() && !complete {
+        return Err("interrupted".to_owned());
+    }
     Ok(Comparison {
         machine: Machine::this(available),
         network,
         settings: settings(flags, cores),
         servers: infos,
         cells,
+        interrupted: !complete,
     })
 }
 
@@ -263,9 +272,9 @@ struct Rounds<'a> {
 }
 
 impl Rounds<'_> {
-    /// All samples of all cells. Rate cells come in rounds of their own, when the throughput that
-    /// their rate comes from is known.
-    fn all(&self, cells: &[Cell]) -> Result<Vec<CellResult>, String> {
+    /// All samples of all cells, and whether they are all; if not, without the cells that have none.
+    /// Rate cells come in rounds of their own, when the throughput that their rate comes from is known.
+    fn all(&self, cells: &[Cell]) -> (Vec<CellResult>, bool) {
         let mut results: Vec<CellResult> = cells.iter().map(|&cell| self.empty(cell)).collect();
         let samples: usize = results.iter().map(|result| result.servers.len()).sum();
         let progress = progress(samples as u64 * u64::from(self.flags.rounds()));
@@ -273,7 +282,7 @@ impl Rounds<'_> {
             .iter()
             .take_while(|cell| cell.saturation().is_none())
             .count();
-        self.rounds(&mut results, 0..closed, &progress)?;
+        let mut complete = self.rounds(&mut results, 0..closed, &progress);
         for i in closed..results.len() {
             results[i].rate = self
                 .flags
@@ -281,9 +290,12 @@ impl Rounds<'_> {
                 .map(u64::from)
                 .or_else(|| self.half_of_saturation(&results, cells[i]));
         }
-        self.rounds(&mut results, closed..cells.len(), &progress)?;
+        complete = complete && self.rounds(&mut results, closed..cells.len(), &progress);
         progress.finish_and_clear();
-        Ok(results)
+        if !complete {
+            results.retain(|result| result.servers.iter().any(|one| !one.samples.is_empty()));
+        }
+        (results, complete)
     }
 
     fn empty(&self, cell: Cell) -> CellResult {
@@ -311,16 +323,20 @@ impl Rounds<'_> {
     }
 
     /// Every cell once in each round, every server once in each cell: so slow changes of the
-    /// machine hit all cells and servers alike.
+    /// machine hit all cells and servers alike. Returns false if it was interrupted.
     fn rounds(
         &self,
         results: &mut [CellResult],
         which: std::ops::Range<usize>,
         progress: &ProgressBar,
-    ) -> Result<(), String> {
+    ) -> bool {
         for round in 0..self.flags.rounds() {
             for i in which.clone() {
                 let result = &mut results[i];
+                if progress.is_hidden() {
+                    let rounds = self.flags.rounds();
+                    eprintln!("round {} of {rounds}, {}", round + 1, result.cell);
+                }
                 for server in order(self.flags.seed, i, round, result.servers.len()) {
                     let samples = &mut result.servers[server];
                     progress.set_message(format!(
@@ -332,7 +348,7 @@ impl Rounds<'_> {
                     let launch = self.launch(&samples.name);
                     let sample = self.sampler.take(result.cell, launch, result.rate, round);
                     if self.sampler.interrupt.is_set() {
-                        return Err("interrupted".to_owned());
+                        return false;
                     }
                     if let Some(error) = &sample.error {
                         progress
@@ -343,7 +359,7 @@ impl Rounds<'_> {
                 }
             }
         }
-        Ok(())
+        true
     }
 
     fn launch(&self, name: &str) -> &Launch {

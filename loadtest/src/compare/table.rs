@@ -91,6 +91,9 @@ fn preface(comparison: &Comparison) -> String {
         .map(|(name, value)| format!("{name} {value}"))
         .collect();
     let _ = writeln!(text, "; {}.", settings.join(", "));
+    if comparison.interrupted {
+        text.push_str("Interrupted: not all samples were taken.\n");
+    }
     let versions = versions(comparison);
     if !versions.is_empty() {
         let _ = writeln!(text, "Servers: {}.", versions.join("; "));
