@@ -220,10 +220,6 @@ impl RateFlags {
 
 impl IdleFlags {
     pub(super) fn run(self, settings: Settings, stop: &AtomicBool) -> Result<Report, String> {
-        if !self.echo_once && self.ping_every.is_none() {
-            let output = &self.common.output;
-            output.without_latency("--echo-once or --ping-every")?;
-        }
         let mut plan = self.common.plan(self.connections)?;
         plan.ramp = self.ramp;
         plan.duration = self.hold;
@@ -259,9 +255,6 @@ impl ChurnFlags {
         plan.ramp = self.ramp;
         self.times.apply(&mut plan);
         self.content.apply(&mut plan);
-        if self.messages == 0 {
-            self.common.output.without_latency("--messages")?;
-        }
         let churn = Churn {
             messages: self.messages,
         };

@@ -63,6 +63,10 @@ impl OutputFlags {
     /// Starts to watch, if all results can be written. `total`: how long the run will take, zero if that is not known.
     pub(super) fn session(&self, workload: &Workload, total: Duration) -> Result<Session, String> {
         self.can_have(workload, &self.require)?;
+        if self.hgrm.is_some() {
+            let can = workload.percentiles();
+            can.map_err(|why| format!("--hgrm: {why}"))?;
+        }
         self.prepare()?;
         let watch = Watch::new(self.server_pid).map_err(|error| error.to_string())?;
         let plain = self.progress.then_some(PLAIN_PROGRESS);
@@ -73,16 +77,6 @@ impl OutputFlags {
             phase: None,
             details: BTreeMap::new(),
         })
-    }
-
-    /// Refuses `--hgrm` for a run that will have no latency, and says what gives it one.
-    pub(super) fn without_latency(&self, what_gives_one: &str) -> Result<(), String> {
-        match self.hgrm {
-            Some(_) => Err(format!(
-                "--hgrm: there is no latency without {what_gives_one}"
-            )),
-            None => Ok(()),
-        }
     }
 
     /// Completes the report with what was watched.

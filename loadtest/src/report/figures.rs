@@ -47,7 +47,7 @@ pub enum Workload {
 }
 
 /// Nothing if runs can have a figure, else why not.
-type Can = Result<(), &'static str>;
+pub type Can = Result<(), &'static str>;
 
 const NO_MESSAGES: &str = "`handshake` exchanges no messages";
 
@@ -87,6 +87,14 @@ impl Workload {
                 Err("`idle` needs --echo-once or --ping-every for it")
             }
             _ => self.messages(),
+        }
+    }
+
+    /// Whether there is a histogram to write: of the latency, or of the opening handshakes.
+    pub fn percentiles(&self) -> Can {
+        match self {
+            Self::Handshake => Ok(()),
+            _ => self.latency(),
         }
     }
 
