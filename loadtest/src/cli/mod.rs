@@ -17,6 +17,7 @@ use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 use crate::compare;
 use crate::engine::{Plan, Scenario};
 use crate::report::Report;
+use crate::report::details;
 use crate::report::figures::Workload;
 use crate::run::{self, Title};
 use broadcast::BroadcastFlags;
@@ -94,9 +95,19 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// The flags, which take negative numbers so that each can say what it wants instead.
+/// The flags, which take negative numbers so that each can say what it wants instead, and in the
+/// long help of each scenario its details.
 fn command() -> clap::Command {
     Cli::command().mut_subcommands(|command| {
+        let command = match command.get_name() {
+            "compare" => command,
+            scenario => {
+                let details = details::help(scenario);
+                command.after_long_help(format!(
+                    "Details (in the summary, in --json and as details.NAME in --require):\n{details}"
+                ))
+            }
+        };
         command.mut_args(|arg| {
             let takes_value = arg.get_long().is_some() && arg.get_action().takes_values();
             arg.allow_negative_numbers(takes_value)
@@ -200,6 +211,28 @@ mod tests {
                 "{help}"
             );
         }
+    }
+
+    #[test]
+    fn the_help_of_a_scenario_explains_its_details_and_no_other() {
+        for (scenario, detail) in [
+            ("broadcast", "given_up"),
+            ("search", "at_least"),
+            ("idle", "late_pongs"),
+            ("hostile", "ATTACK.still_open"),
+        ] {
+            for other in ["broadcast", "search", "idle", "hostile", "echo"] {
+                let mut command = command();
+                let command = command.find_subcommand_mut(other).expect(other);
+                let help = command.render_long_help().to_string();
+                let explains = help.contains(&format!("\n  {detail}: "));
+                assert_eq!(explains, scenario == other, "{detail}: {help}");
+                assert!(help.contains("\n  unopened: "), "{help}");
+            }
+        }
+        let mut command = command();
+        let command = command.find_subcommand_mut("compare").expect("compare");
+        assert!(!command.render_long_help().to_string().contains("unopened"));
     }
 
     #[test]

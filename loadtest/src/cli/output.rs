@@ -35,8 +35,8 @@ pub(super) struct OutputFlags {
     /// Write the whole report as JSON to this file; - is standard output
     #[arg(help_heading = OUTPUT, long, value_name = "FILE")]
     json: Option<PathBuf>,
-    /// Write the latency's percentiles, for handshake those of the opening handshakes, in
-    /// HdrHistogram's format to this file; - is standard output
+    /// Write the latency's percentiles in HdrHistogram's format to this file: of the corrected latency
+    /// if the run has a schedule, for handshake of the opening handshakes; - is standard output
     #[arg(help_heading = OUTPUT, long, value_name = "FILE")]
     hgrm: Option<PathBuf>,
     /// Write a page with the charts of the run to this file
